@@ -1,0 +1,57 @@
+# Everything a checkout needs comes from here; `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := protocol enclave node simulation
+# torch has its own requirement: the CPU build, from a local wheel where one lies, else from this index.
+TORCH := torch==2.13.0
+TORCH_INDEX ?=
+EDITABLE := $(foreach room,$(ROOMS),-e ./$(room))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fuzz docs lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@touch $@
+
+$(VENV)/run: $(VENV)/torch $(ROOMS:%=%/pyproject.toml) simulation/requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r simulation/requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements-dev.lock
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/run ## a federation of six hospitals on real data, into build/demo
+	$(BIN)/crimson demo --out build/demo
+
+test: $(VENV)/dev ## every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(ROOMS:%=%/crimson_%)
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
+	$(BIN)/python -m benchmarks.report
+
+fuzz: $(VENV)/dev ## long random runs of parsers and rounds
+	CRIMSON_EXAMPLES=20000 $(BIN)/python -m pytest -m "" tests/fuzz
+
+docs: $(VENV)/dev ## regenerate the generated parts of docs/
+	$(BIN)/python -m docs.generate
+
+lock: $(VENV)/dev ## resolve the hashed lock of every deployable anew
+	$(BIN)/python -m locks
+
+clean: ## remove what was built
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

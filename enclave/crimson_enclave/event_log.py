@@ -1,0 +1,44 @@
+"""The enclave's log: events as canonical leaves over the Merkle tree that checkpoints commit to."""
+
+from dataclasses import dataclass, field
+
+from crimson_protocol.agreement import Terms
+from crimson_protocol.events import Event
+from crimson_protocol.log import MerkleLog
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.advertise import Checkpoint
+
+
+@dataclass
+class EventLog:
+    """Append-only. `leaves` are the bytes an auditor reads; `tree` is what proofs are made from."""
+
+    leaves: list[bytes] = field(default_factory=list, repr=False)
+    tree: MerkleLog = field(default_factory=MerkleLog, repr=False)
+
+    def append(self, event: Event) -> int:
+        """Add one event; its index."""
+        leaf = event.to_bytes()
+        self.leaves.append(leaf)
+        return self.tree.append(leaf)
+
+    def checkpoint(self) -> Checkpoint:
+        """Size and root as of now."""
+        return Checkpoint(self.tree.size, self.tree.root())
+
+    def boot(self, policy_digest: bytes, time: int) -> None:
+        """The enclave started with a policy."""
+        self.append(Event("boot", time, None, 0, 0, policy_digest, None, None))
+
+    def phase(self, kind: str, terms: Terms, time: int, code: Refusal | None = None) -> None:
+        """An attempt moved on, or ended for `code`."""
+        offer = terms.offer
+        place = offer.round, offer.attempt
+        self.append(Event(kind, time, offer.model, *place, terms.offer_digest, None, code and code.value))
+
+    def fault(self, terms: Terms | None, culprit: str | None, code: Refusal, time: int) -> None:
+        """Somebody broke a rule."""
+        model, place = (
+            (terms.offer.model, (terms.offer.round, terms.offer.attempt)) if terms else (None, (0, 0))
+        )
+        self.append(Event("fault", time, model, *place, None, culprit, code.value))

@@ -1,0 +1,133 @@
+"""Round 3, submit: stream masked vectors into the sums, hear complaints, freeze, judge (steps 6 to 8)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from crimson_enclave.opening import pair_box
+from crimson_enclave.state import Aborted, Confirming, Spool, Submitting
+from crimson_protocol.crypto.labels import PAIR_COMMITMENT
+from crimson_protocol.errors import PeerFault
+from crimson_protocol.graph import sealer
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.boxes import open_pair, pair_info
+from crimson_protocol.secret.commitments import check
+from crimson_protocol.secret.envelopes import sign_message
+from crimson_protocol.secret.keys import BoxKey
+from crimson_protocol.survivors import acceptable, closed_buckets, freeze, judge
+from crimson_protocol.wire.messages.confirm import Freeze, Submission, Verdict
+from crimson_protocol.wire.messages.submit import Complaint, Submit
+
+
+def take_submit(state: Submitting, message: Submit, payload: Iterable[bytes]) -> Submitting:
+    """Step 6 at the enclave: the vector enters its bucket's sum once it is whole, or not at all.
+
+    Raises PeerFault(WRONG_CONTEXT, WRONG_LENGTH, DIGEST_DIFFERS, WRONG_PHASE, SECOND_INPUT). A second,
+    different input is remembered by `condemn_second_input`: the node's vector will be rejected.
+    """
+    refuse_header(state, message)
+    if message.node in state.submitted:
+        return state
+    state.sums.absorb(message.node, payload, message.digest)
+    return replace(state, submitted={**state.submitted, message.node: message})
+
+
+def refuse_header(state: Submitting, message: Submit) -> None:
+    """The checks before a byte of the vector is read."""
+    name = state.dealt.agreement.terms.policy.name(message.node)
+    if message.node not in state.dealt.nodes or message.node in state.withdrawn:
+        raise PeerFault(Refusal.WRONG_PHASE, "a vector from a node that did not share, or withdrew", name)
+    # 6.1: same T1, so the masks are those that everybody else's cancel.
+    if message.t1 != state.dealt.t1:
+        raise PeerFault(Refusal.WRONG_CONTEXT, "the vector was masked for another T1", name)
+    # 6.2: not a byte more or less than the layout.
+    if message.length != state.dealt.agreement.terms.layout.packed:
+        raise PeerFault(Refusal.WRONG_LENGTH, f"{message.length} bytes are not the layout's length", name)
+    # 6.3: one input per node.
+    known = state.submitted.get(message.node)
+    if known is not None and known != message:
+        raise PeerFault(Refusal.SECOND_INPUT, "a second, different signed input", name)
+
+
+def condemn_second_input(state: Submitting, node: int) -> Submitting:
+    """Both inputs are signed, so the node is to blame; its first vector leaves the sum at release."""
+    return replace(state, equivocated=state.equivocated | {node})
+
+
+def take_complaint(
+    state: Submitting, message: Complaint, spool: Spool
+) -> tuple[Submitting | Aborted, str | None]:
+    """Step 6b: a node withdraws. Returns the next state and the name of whoever is shown to be at fault.
+
+    A pair box that does not open under the revealed mask key convicts its dealer, and the attempt ends:
+    the dealer masks with a secret that nobody can rebuild. A pair box that does open convicts the
+    complainer. Other complaints cannot be decided from here: the complainer counts as dropped.
+    """
+    terms, node = state.dealt.agreement.terms, message.node
+    if message.t1 != state.dealt.t1:
+        raise PeerFault(Refusal.WRONG_CONTEXT, "the complaint is about another T1", terms.policy.name(node))
+    if node not in state.dealt.nodes or node in state.submitted:
+        raise PeerFault(
+            Refusal.WRONG_PHASE, "a complaint after a vector, or from outside", terms.policy.name(node)
+        )
+    withdrawn = replace(state, withdrawn=state.withdrawn | {node})
+    if message.reason != "pair-box" or message.mask_key is None:
+        return withdrawn, None
+    if _pair_box_is_bad(state, message, BoxKey(message.mask_key), spool):
+        culprit = terms.policy.name(message.dealer)
+        return Aborted(terms, Refusal.BAD_BOX, (culprit,), again=True), culprit
+    return withdrawn, terms.policy.name(node)
+
+
+def _pair_box_is_bad(state: Submitting, message: Complaint, mask_key: BoxKey, spool: Spool) -> bool:
+    agreement = state.dealt.agreement
+    sealed = (
+        sealer(message.node, message.dealer) == message.dealer if message.node != message.dealer else False
+    )
+    neighbours = (
+        message.dealer in agreement.graph.neighbours[message.node] and message.dealer in state.dealings
+    )
+    if not (sealed and neighbours) or mask_key.public != agreement.advertisements[message.node].mask_key:
+        return False
+    leaf, box = pair_box(state.dealings, message.dealer, message.node, spool)
+    try:
+        secret = open_pair(mask_key, pair_info(agreement.t0, message.dealer, message.node), box)
+        check(PAIR_COMMITMENT, secret, leaf.pair_commitment or b"", Refusal.BAD_COMMITMENT)
+    except PeerFault:
+        return True
+    return False
+
+
+def close_submit(
+    state: Submitting,
+    only: frozenset[int] | None = None,
+    convictions: tuple[bytes, ...] = (),
+    reopen: bytes | None = None,
+) -> tuple[Confirming, tuple[bytes, bytes]] | tuple[Aborted, None]:
+    """Steps 7 and 8: Freeze and Verdict over what arrived, or an abort where too little did.
+
+    `only` is the accepted set of an earlier verdict that was confirmed and never released: nodes confirm
+    no other on the same model.
+    """
+    agreement, signer = state.dealt.agreement, state.secrets.signer
+    frozen_message = Freeze(
+        state.dealt.t1,
+        tuple(Submission(node, state.submitted[node].digest) for node in sorted(state.submitted)),
+    )
+    frozen = freeze(state.dealt, frozen_message)
+    candidates = set(state.submitted) - state.equivocated
+    accepted = acceptable(agreement, candidates if only is None else candidates & only)
+    verdict = Verdict(
+        t2=frozen.t2,
+        accepted=tuple(sorted(accepted)),
+        dropped=tuple(sorted(state.dealt.nodes - set(state.submitted))),
+        rejected=tuple(sorted(set(state.submitted) - accepted)),
+        closed=closed_buckets(agreement, accepted) or (),
+        convictions=convictions,
+        reopen=reopen,
+    )
+    try:
+        judged = judge(frozen, verdict)
+    except PeerFault as fault:
+        return Aborted(agreement.terms, fault.code, (), again=True), None
+    messages = sign_message(signer, None, frozen_message), sign_message(signer, None, verdict)
+    return Confirming(judged, state.secrets, state.dealings, state.sums), messages

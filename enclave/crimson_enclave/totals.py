@@ -1,0 +1,86 @@
+"""Reading opened sums: count words, ranges, and the lanes as exact integers (steps 12.5 and 12.6)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crimson_protocol.errors import PeerFault
+from crimson_protocol.fixed_point import decode, from_limbs
+from crimson_protocol.layout import Layout, Words
+from crimson_protocol.refusal import Refusal
+
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class BucketTotal:
+    """One opened bucket: how many nodes were accepted in it, and its sum modulo 2^ring_bits."""
+
+    accepted: int
+    words: Words = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All opened buckets of a round, checked; lanes are read as integers, block by block."""
+
+    layout: Layout
+    buckets: Sequence[BucketTotal] = field(repr=False)
+
+    @property
+    def weight(self) -> int:
+        """Sum of round(w_i / weight_cap * 2^value_bits) over accepted nodes."""
+        parameters = self.layout.numbers.parameters
+        return int(sum(self._lanes(parameters, parameters + 1)))
+
+    def parameter_blocks(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """Blocks (start, stop, summed quanta) over the parameters of all buckets."""
+        for start in range(0, self.layout.numbers.parameters, BLOCK):
+            stop = min(start + BLOCK, self.layout.numbers.parameters)
+            yield start, stop, self._lanes(start, stop)
+
+    def counters(self) -> list[int]:
+        """Every counter's exact sum over the accepted nodes."""
+        first, limbs = self.layout.numbers.parameters + 1, self.layout.limbs
+        lanes = [int(lane) for lane in self._lanes(first, self.layout.body)]
+        starts = range(0, len(lanes), limbs)
+        return [from_limbs(lanes[at : at + limbs], self.layout.numbers.value_bits) for at in starts]
+
+    def _lanes(self, start: int, stop: int) -> NDArray[np.int64]:
+        total = np.zeros(stop - start, np.int64)
+        for bucket in self.buckets:
+            total += decode(self.layout.read(bucket.words, start, stop), self.layout.numbers.ring_bits)
+        return total
+
+
+def check_totals(layout: Layout, buckets: Sequence[BucketTotal]) -> Totals:
+    """Steps 12.5 and 12.6, or PeerFault(COUNT_WORDS_DIFFER, OUT_OF_RANGE). Nobody can be named for either:
+    a wrong mask and a wrong vector look alike in a sum."""
+    for bucket in buckets:
+        _check_counts(layout, bucket)
+        _check_range(layout, bucket)
+    return Totals(layout, buckets)
+
+
+def _check_counts(layout: Layout, bucket: BucketTotal) -> None:
+    bits = layout.numbers.ring_bits
+    low = (1 << bits) - 1
+    expected = [(bucket.accepted >> (bits * place)) & low for place in range(layout.count_words)]
+    for words in layout.counts(bucket.words):
+        if [int(word) & low for word in words] != expected:
+            raise PeerFault(Refusal.COUNT_WORDS_DIFFER, "the masks of a bucket did not cancel")
+
+
+def _check_range(layout: Layout, bucket: BucketTotal) -> None:
+    numbers = layout.numbers
+    bound = bucket.accepted << numbers.value_bits
+    for start in range(0, layout.body, BLOCK):
+        stop = min(start + BLOCK, layout.body)
+        lanes = decode(layout.read(bucket.words, start, stop), numbers.ring_bits)
+        if lanes.size and max(int(lanes.max()), -int(lanes.min())) > bound:
+            raise PeerFault(Refusal.OUT_OF_RANGE, "a summed lane exceeds what its nodes may contribute")
+    weight = decode(layout.read(bucket.words, numbers.parameters, numbers.parameters + 1), numbers.ring_bits)
+    if weight[0] < 0:
+        raise PeerFault(Refusal.OUT_OF_RANGE, "the summed weight is negative")

@@ -1,0 +1,194 @@
+"""The node between messages: journal first, then send. Both engines drive this same agent.
+
+A thin shell over the pure steps. It is the only place of the node that makes entries and masked bytes
+durable, and it does so before a reply is handed out.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crimson_node.journal import Journal
+from crimson_node.member import Member, Update
+from crimson_node.rounds.advertise import advertise
+from crimson_node.rounds.confirm import confirm, take_freeze
+from crimson_node.rounds.release import take_release
+from crimson_node.rounds.share import share
+from crimson_node.rounds.submit import Masked, Witness, submit
+from crimson_node.rounds.unmask import unmask, unmask_again
+from crimson_node.seen import PolicySeen
+from crimson_node.state import (
+    Advertised,
+    Confirmed,
+    Finished,
+    FrozenInputs,
+    Opened,
+    Ready,
+    SharesDealt,
+    State,
+    Submitted,
+    Withdrawn,
+)
+from crimson_protocol.crypto.verify import DualPublic
+from crimson_protocol.entropy import Entropy
+from crimson_protocol.errors import CallerFault, PeerFault
+from crimson_protocol.evidence.validate import Appraisal, appraise
+from crimson_protocol.phases import legal
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.keys import Secret
+from crimson_protocol.secret.masking import keystream_fill
+from crimson_protocol.wire.messages.advertise import Offer
+from crimson_protocol.wire.messages.confirm import Freeze, Verdict
+from crimson_protocol.wire.messages.release import Abort, Release
+from crimson_protocol.wire.messages.share import Roster
+from crimson_protocol.wire.messages.submit import Shared
+from crimson_protocol.wire.messages.unmask import UnmaskRequest
+from crimson_protocol.wire.records import Record
+from crimson_protocol.wire.table import Role, parse_body, parse_envelope
+
+ENCLAVE = "enclave"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to send: a signed control message and, for a Submit, the masked vector's bytes."""
+
+    control: bytes = field(repr=False)
+    payload: memoryview | None = field(default=None, repr=False)
+
+
+class Agent:
+    """One hospital's side of every attempt."""
+
+    def __init__(
+        self,
+        member: Member,
+        governor: DualPublic,
+        journal: Journal,
+        outbox: Path,
+        clock: Callable[[], int],
+        entropy: Entropy,
+        witness: Witness | None = None,
+    ) -> None:
+        self.member = member
+        self.state: State = Withdrawn("not prepared")
+        self._governor, self._journal, self._outbox = governor, journal, outbox
+        self._clock, self._entropy, self._witness = clock, entropy, witness
+        self._challenge = b""
+        outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        policy = member.policy
+        if policy.serial < journal.seen.policy_serial:
+            raise PeerFault(Refusal.POLICY_WENT_BACK, f"policy {policy.serial} is older than one seen before")
+        if policy.serial > journal.seen.policy_serial:
+            journal.append(PolicySeen(policy.serial, policy.digest()), clock())
+
+    @property
+    def last_log_size(self) -> int:
+        """Size of the last checkpoint seen; the relay proves consistency from it."""
+        checkpoint = self._journal.seen.checkpoint
+        return checkpoint.size if checkpoint else 0
+
+    def challenge(self) -> bytes:
+        """A fresh nonce that the enclave's evidence must answer."""
+        self._challenge = self._entropy(32)
+        return self._challenge
+
+    def appraise(self, evidence: bytes) -> Appraisal:
+        """Judge evidence for the last challenge. Raises PeerFault(EVIDENCE_REJECTED)."""
+        return appraise(evidence, self._challenge, self.member.policy, self._clock())
+
+    def prepare(self, update: Update, appraisal: Appraisal) -> None:
+        """Training is done: wait for an offer on the model it was done on."""
+        self.state = Ready(update, appraisal)
+
+    def receive(self, data: bytes, consistency: Sequence[bytes] = ()) -> Reply | None:
+        """Take one message of the enclave and give the reply, if there is one.
+
+        Raises PeerFault with its culprit; the node then takes no further part in the attempt, except
+        that a message out of its phase or without a valid signature changes nothing.
+        """
+        message = self._open(data)
+        if legal(Role.NODE, self.state.phase, type(message)) is None:
+            text = f"{type(message).__name__} while {self.state.phase.value}"
+            raise PeerFault(Refusal.WRONG_PHASE, text, ENCLAVE)
+        try:
+            return self._step(message, data, consistency)
+        except PeerFault as fault:
+            blamed = fault.blamed_on(ENCLAVE)
+            # A second request must not cost the first one its answer, and an offer may come again.
+            if not isinstance(self.state, Opened | Ready):
+                self.state = Withdrawn(str(blamed))
+            raise blamed from fault
+
+    def _open(self, data: bytes) -> Record:
+        nodes = len(self.member.policy.roster)
+        try:
+            envelope, kind = parse_envelope(data, Role.ENCLAVE, nodes)
+            envelope.verify(_enclave_key(self.state).ed25519, ENCLAVE)
+            return parse_body(envelope, kind, nodes)
+        except PeerFault as fault:
+            raise fault.blamed_on(ENCLAVE) from fault
+
+    def _step(self, message: Record, data: bytes, consistency: Sequence[bytes]) -> Reply | None:
+        member, seen, now = self.member, self._journal.seen, self._clock()
+        match self.state, message:
+            case Ready(), Offer():
+                state, entry, reply = advertise(
+                    self.state, member, seen, message, data, consistency, self._entropy, now
+                )
+                self._journal.append(entry, now)
+            case Advertised(), Roster():
+                state, reply = share(self.state, member, message, self._entropy)
+            case SharesDealt(), Shared():
+                return self._submit(self.state, message)
+            case Submitted(), Freeze():
+                state, reply = take_freeze(self.state, member, message), None
+            case FrozenInputs(), Verdict():
+                state, entry, reply = confirm(self.state, member, seen, self._governor, message)
+                self._journal.append(entry, now)
+            case Confirmed(), UnmaskRequest():
+                state, reply = unmask(self.state, member, message)
+            case Opened(), UnmaskRequest():
+                return Reply(unmask_again(self.state, message))
+            case Confirmed() | Opened(), Release():
+                state, entry, reply = *take_release(self.state, member, message), None
+                self._journal.append(entry, now)
+            case _, Abort():
+                state, reply = Withdrawn(message.code), None
+            case _:
+                raise AssertionError("the phase table allows a pair that no step takes")
+        self.state = state
+        return Reply(reply) if reply is not None else None
+
+    def _submit(self, state: SharesDealt, message: Shared) -> Reply:
+        fill = keystream_fill(Secret.fresh(self._entropy), state.agreement.terms.offer.suite)
+        after, sent = submit(state, self.member, message, fill, self._witness)
+        if isinstance(sent, Masked):
+            # The bytes and their entry are durable before the secrets that made them are forgotten.
+            self._keep(sent)
+            self._journal.append(sent.entry, self._clock())
+            self.state = after
+            return Reply(sent.header, sent.payload)
+        self.state = after
+        return Reply(sent)
+
+    def _keep(self, masked: Masked) -> None:
+        """Write the masked bytes to the outbox: only these are ever sent again."""
+        path = self._outbox / "vector"
+        temporary = path.with_suffix(".new")
+        with open(temporary, "wb") as file:
+            file.write(masked.payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+def _enclave_key(state: State) -> DualPublic:
+    match state:
+        case Ready():
+            return state.appraisal.receipt_key
+        case Finished() | Withdrawn():
+            raise CallerFault(Refusal.WRONG_PHASE, "no attempt is running")
+        case _:
+            return state.enclave

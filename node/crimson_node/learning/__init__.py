@@ -1,0 +1,1 @@
+"""Training and scoring on one site's rows; nothing here talks to anybody."""

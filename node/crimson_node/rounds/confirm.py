@@ -1,0 +1,80 @@
+"""Round 4, confirm: check the freeze and the verdict, then give the one signature of this round (steps 7, 9)."""
+
+from crimson_node.member import Member
+from crimson_node.seen import Seen, VerdictConfirmed
+from crimson_node.state import Confirmed, FrozenInputs, Submitted
+from crimson_protocol.crypto.verify import DualPublic
+from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.faults import Attempt, convict
+from crimson_protocol.policy.signed import load_reopen
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.envelopes import sign_message
+from crimson_protocol.survivors import Judged, freeze, judge
+from crimson_protocol.wire.messages.advertise import Offer
+from crimson_protocol.wire.messages.confirm import Confirm, Freeze, Verdict
+
+
+def take_freeze(state: Submitted, member: Member, message: Freeze) -> FrozenInputs:
+    """Step 7 at the node: what counts as our input is what we sent. Raises PeerFault on the enclave."""
+    frozen = freeze(state.dealt, message)
+    if frozen.digests.get(member.index, state.digest) != state.digest:
+        raise PeerFault(Refusal.DIGEST_DIFFERS, "another vector is frozen in this node's name", "enclave")
+    return FrozenInputs(frozen, state.enclave, state.held)
+
+
+def confirm(
+    state: FrozenInputs, member: Member, seen: Seen, governor: DualPublic, verdict: Verdict
+) -> tuple[Confirmed, VerdictConfirmed, bytes]:
+    """Step 9. The journal entry must be durable before the reply is sent. Raises PeerFault on the enclave."""
+    judged = judge(state.frozen, verdict)
+    offer = judged.agreement.terms.offer
+    # 9.6: one signature for this (federation, model, round), over all attempts.
+    if seen.confirmed.get(offer.model, 0) >= offer.round:
+        raise PeerFault(Refusal.SECOND_VERDICT, "this round has this node's confirmation already", "enclave")
+    # 9.7: an earlier confirmed verdict on the same model that was never released holds the cohort fixed.
+    earlier = seen.unreleased.get(offer.model)
+    by_conviction = False
+    if earlier is not None and earlier.model_digest == offer.model_digest:
+        by_conviction = _same_survivors(judged, member, earlier, governor)
+    entry = VerdictConfirmed(
+        model=offer.model,
+        round=offer.round,
+        v=judged.v,
+        model_digest=offer.model_digest,
+        accepted=verdict.accepted,
+        offer_digest=judged.agreement.terms.offer_digest,
+        t0=judged.agreement.t0,
+        threshold=judged.agreement.cohort.threshold,
+        by_conviction=by_conviction,
+    )
+    message = Confirm(offer.federation, offer.model, offer.round, member.index, judged.v)
+    reply = sign_message(member.identity, member.index, message)
+    return Confirmed(judged, state.enclave, state.held), entry, reply
+
+
+def _same_survivors(judged: Judged, member: Member, earlier: VerdictConfirmed, governor: DualPublic) -> bool:
+    """Whether the cohort shrank by convictions; PeerFault(SURVIVORS_CHANGED) where it changed otherwise.
+
+    Two sums over different sets on one model differ by single nodes; so the set stays, or loses, once,
+    the nodes that attached fault proofs convict, or governors sign that the round may be reopened.
+    """
+    verdict, offer = judged.verdict, judged.agreement.terms.offer
+    before, now = set(earlier.accepted), set(verdict.accepted)
+    if now == before:
+        return earlier.by_conviction
+    if verdict.reopen is not None and _reopened(verdict.reopen, governor, offer):
+        return False
+    attempt = Attempt(earlier.offer_digest, earlier.t0, earlier.threshold)
+    convicted = {convict(proof, member.policy, attempt) for proof in verdict.convictions}
+    if earlier.by_conviction or not convicted or now != before - convicted:
+        raise PeerFault(Refusal.SURVIVORS_CHANGED, "the cohort of an unreleased verdict changed", "enclave")
+    return True
+
+
+def _reopened(data: bytes, governor: DualPublic, offer: Offer) -> bool:
+    try:
+        order = load_reopen(data, governor)
+    except (PeerFault, PolicyRefusal) as error:
+        raise PeerFault(Refusal.SURVIVORS_CHANGED, "the reopen order does not hold", "enclave") from error
+    named = (order.federation, order.model, order.round, order.model_digest)
+    return named == (offer.federation, offer.model, offer.round, offer.model_digest)

@@ -1,0 +1,1 @@
+"""What all parties of a federation must agree on: wire, cryptography, policy, evidence, log. No I/O."""

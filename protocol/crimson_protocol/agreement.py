@@ -1,0 +1,160 @@
+"""What enclave and nodes agree on once the Roster is out: members, graph, numbers, T0. Each computes it alone."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from crimson_protocol import transcript
+from crimson_protocol.cohort import DENSE_LIMIT, Numbers, bucket_floor, corrupt_count, numbers
+from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.graph import Graph, build_graph, buckets
+from crimson_protocol.layout import Layout
+from crimson_protocol.policy.document import ModelRules, Policy
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.advertise import Advertise, Offer
+from crimson_protocol.wire.messages.submit import Dealer
+
+
+@dataclass(frozen=True)
+class Terms:
+    """An offer with the policy it was judged against: known before anybody advertises."""
+
+    policy: Policy = field(repr=False)
+    rules: ModelRules = field(repr=False)
+    offer: Offer
+    offer_digest: bytes
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.offer.numbers)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One attempt after Roster: who takes part, who masks with whom, who holds whose shares, and T0."""
+
+    terms: Terms
+    advertisements: Mapping[int, Advertise] = field(repr=False)
+    envelopes: Mapping[int, bytes] = field(repr=False)
+    cohort: Numbers
+    bucket_cohorts: Mapping[int, Numbers] = field(repr=False)
+    graph: Graph = field(repr=False)
+    t0: bytes
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        return self.graph.members
+
+    def recipients(self, node: int) -> tuple[int, ...]:
+        """Whom a dealer has a row for: its holders, itself among them, and its mask neighbours; ascending."""
+        return tuple(sorted(self.graph.holders[node] | self.graph.neighbours[node]))
+
+    def smallest_cohort(self) -> int:
+        """Accepted nodes below which nothing is opened: max(min_cohort, c + 3)."""
+        return max(self.terms.offer.numbers.min_cohort, self.cohort.corrupt + 3)
+
+    def open_floor(self, bucket: tuple[int, ...]) -> int:
+        """Accepted nodes that a bucket needs to be opened: c_b + 3, or the declared smaller bucket size."""
+        sound = bucket_floor(len(bucket), self.terms.offer.numbers.corrupt)
+        declared = self.terms.offer.numbers.bucket_size
+        return sound if declared is None else min(sound, declared)
+
+    def live_degree(self, bucket: tuple[int, ...]) -> int:
+        """Accepted neighbours that an accepted node of the bucket needs; none where the bucket is complete."""
+        sparse = self.bucket_cohorts.get(len(bucket))
+        return sparse.live_degree if sparse else 0
+
+    def bucket_of(self, node: int) -> tuple[int, ...]:
+        """The bucket that a member masks in."""
+        return next(bucket for bucket in self.graph.buckets if node in bucket)
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """One attempt after Shared: who dealt shares, under which manifests, and T1."""
+
+    agreement: Agreement
+    dealers: tuple[Dealer, ...]
+    t1: bytes
+
+    @property
+    def nodes(self) -> frozenset[int]:
+        return frozenset(dealer.node for dealer in self.dealers)
+
+
+def offer_digest(envelope: bytes) -> bytes:
+    """Digest of an offer's signed envelope."""
+    return hashlib.sha256(envelope).digest()
+
+
+def policy_buckets(policy: Policy, size: int | None, members: Iterable[int]) -> tuple[tuple[int, ...], ...]:
+    """The roster epoch's fixed buckets, cut down to `members`; empty ones are left out."""
+    present = set(members)
+    whole = buckets(transcript.bucket_seed(policy), policy.active(), size)
+    cut = (tuple(node for node in bucket if node in present) for bucket in whole)
+    return tuple(bucket for bucket in cut if bucket)
+
+
+def filled(terms: Terms, nodes: Iterable[int]) -> frozenset[int]:
+    """Those of `nodes` whose bucket has enough of them to be opened at all."""
+    numbers_ = terms.offer.numbers
+    kept: set[int] = set()
+    for bucket in policy_buckets(terms.policy, numbers_.bucket_size, nodes):
+        floor = bucket_floor(len(bucket), numbers_.corrupt)
+        if len(bucket) >= (floor if numbers_.bucket_size is None else min(floor, numbers_.bucket_size)):
+            kept |= set(bucket)
+    return frozenset(kept)
+
+
+def agree(
+    terms: Terms, envelopes: Mapping[int, bytes], advertised: Mapping[int, Advertise], nonce: bytes
+) -> Agreement:
+    """The agreement that follows from verified advertisements and the opened nonce.
+
+    Raises PeerFault(COHORT_TOO_SMALL, ORGANISATION_TWICE, NONCE_NOT_COMMITTED) on the enclave, which
+    composed the roster.
+    """
+    policy, offer = terms.policy, terms.offer
+    members = tuple(sorted(advertised))
+    if transcript.nonce_commitment(nonce) != offer.nonce_commitment:
+        raise PeerFault(Refusal.NONCE_NOT_COMMITTED, "the graph nonce is not the committed one", "enclave")
+    organisations = [policy.roster[node].organisation for node in members]
+    if len(set(organisations)) != len(organisations):
+        raise PeerFault(Refusal.ORGANISATION_TWICE, "one organisation appears twice", "enclave")
+    knobs = offer.numbers
+    least = max(knobs.min_cohort, corrupt_count(len(members), knobs.corrupt) + 3)
+    if len(members) < least:
+        raise PeerFault(Refusal.COHORT_TOO_SMALL, f"{len(members)} nodes, at least {least} needed", "enclave")
+    parts = policy_buckets(policy, knobs.bucket_size, members)
+    try:
+        cohort, sized = _numbers(len(policy.active()), terms, parts)
+    except PolicyRefusal as refusal:
+        raise PeerFault(Refusal.COHORT_TOO_SMALL, refusal.text, "enclave") from refusal
+    roster = transcript.roster_digest(policy, envelopes)
+    seed = transcript.graph_seed(roster, offer.checkpoint, nonce)
+    graph = build_graph(seed, members, parts, cohort, sized)
+    t0 = transcript.t0(offer, terms.offer_digest, roster, seed, transcript.bucket_seed(policy))
+    return Agreement(terms, dict(advertised), dict(envelopes), cohort, sized, graph, t0)
+
+
+def _numbers(
+    active: int, terms: Terms, parts: tuple[tuple[int, ...], ...]
+) -> tuple[Numbers, dict[int, Numbers]]:
+    knobs = terms.offer.numbers
+    corrupt, dropout = (knobs.corrupt[0], knobs.corrupt[1]), (knobs.dropout[0], knobs.dropout[1])
+    cohort = numbers(sum(map(len, parts)), active, corrupt, dropout)
+    large = {len(part) for part in parts if len(part) > DENSE_LIMIT}
+    return cohort, {size: numbers(size, active, corrupt, dropout) for size in large}
+
+
+def deal(agreement: Agreement, dealers: tuple[Dealer, ...]) -> Dealt:
+    """The attempt after Shared. Raises PeerFault(SETS_DO_NOT_PARTITION, COHORT_TOO_SMALL) on the enclave."""
+    nodes = [dealer.node for dealer in dealers]
+    if not set(nodes) <= set(agreement.members):
+        raise PeerFault(Refusal.SETS_DO_NOT_PARTITION, "a dealer is no member of the roster", "enclave")
+    least = max(agreement.smallest_cohort(), agreement.cohort.threshold if agreement.cohort.dense else 0)
+    if len(nodes) < least:
+        raise PeerFault(
+            Refusal.COHORT_TOO_SMALL, f"{len(nodes)} nodes dealt, at least {least} needed", "enclave"
+        )
+    return Dealt(agreement, dealers, transcript.t1(agreement.t0, dealers))

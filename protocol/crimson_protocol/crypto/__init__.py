@@ -1,0 +1,1 @@
+"""Cryptography: domain labels, the calls into the library, and checks that need public keys alone."""

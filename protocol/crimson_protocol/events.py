@@ -1,0 +1,58 @@
+"""What the enclave's append-only log holds, and the checkpoints it signs over it. No data values, ever."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from crimson_protocol.crypto.labels import CHECKPOINT
+from crimson_protocol.crypto.verify import DualPublic, DualSignature, verify_dual
+from crimson_protocol.wire import cbor
+from crimson_protocol.wire.messages.advertise import Checkpoint
+from crimson_protocol.wire.records import Bytes, Count, Maybe, Name, Nested, OneOf, Record, Text
+
+EVENT_KINDS = (
+    "boot",
+    "offer",
+    "roster",
+    "shared",
+    "frozen",
+    "verdict",
+    "unmasking",
+    "release",
+    "abort",
+    "fault",
+)
+MAX_EVENT = 1024
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """One decision. `digest` is that of the document the event stands for (message, receipt, policy)."""
+
+    kind: Annotated[str, OneOf(EVENT_KINDS)]
+    time: Count
+    model: Annotated[str | None, Maybe(Text(64))]
+    round: Count
+    attempt: Count
+    digest: Annotated[bytes | None, Maybe(Bytes(32))]
+    culprit: Annotated[str | None, Maybe(Text(64))]
+    code: Annotated[str | None, Maybe(Text(64))]
+
+
+@dataclass(frozen=True)
+class SignedCheckpoint(Record):
+    """Size and root of a federation's log at a time, signed by the enclave's receipt key."""
+
+    federation: Name
+    checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
+    time: Count
+    signature: Annotated[DualSignature, Nested(DualSignature)]
+
+    def verify(self, key: DualPublic) -> None:
+        """PeerFault(BAD_SIGNATURE) on the enclave unless both signatures hold."""
+        message = checkpoint_bytes(self.federation, self.checkpoint, self.time)
+        verify_dual(key, message, self.signature, "enclave")
+
+
+def checkpoint_bytes(federation: str, checkpoint: Checkpoint, time: int) -> bytes:
+    """What a checkpoint's signatures cover."""
+    return cbor.encode([CHECKPOINT, federation, checkpoint.to_plain(), time])

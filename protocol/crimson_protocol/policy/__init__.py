@@ -1,0 +1,1 @@
+"""The signed policy: who takes part, which evidence is enough, and how each model is aggregated."""

@@ -1,0 +1,161 @@
+"""Policy as data: one canonical CBOR object whose digest is in every transcript.
+
+Integers only. Shares are ratios, clips and noise are in millionths, epsilon in thousandths: two parties
+never disagree about a rounding.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from crimson_protocol.crypto.verify import DualPublic
+from crimson_protocol.errors import PolicyRefusal
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.advertise import RoundNumbers
+from crimson_protocol.wire.records import (
+    MAX_NODES,
+    Bytes,
+    BoxPublic,
+    BytesUpTo,
+    Count,
+    Digest,
+    Items,
+    Key32,
+    Maybe,
+    Name,
+    Nested,
+    OneOf,
+    Ratio,
+    Record,
+    Text,
+    UInt,
+    itself,
+)
+
+POLICY_VERSION = "crimson/policy/1"
+MAX_POLICY = 16 << 20
+
+KINDS = ("hospital", "blood_bank")
+STATUSES = ("active", "suspended", "revoked")
+STRATEGIES = (
+    "sum",
+    "fedavg",
+    "fedprox",
+    "fednova",
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+)
+ROBUST_RULES = (
+    "none",
+    "norm-bound",
+    "direction",
+    "trimmed-mean",
+    "median",
+    "geometric-median",
+    "krum",
+    "multi-krum",
+    "centered-clipping",
+    "sketch-filter",
+)
+LOSSES = (
+    "none",
+    "cox-partial-likelihood",
+    "discrete-hazard",
+    "squared-error",
+    "cross-entropy",
+    "policy-gradient",
+)
+DISCLOSURES = ("small-buckets", "single-updates", "sketches", "simulated", "no-corruption")
+
+
+@dataclass(frozen=True)
+class RosterEntry(Record):
+    """One node: its organisation, its kind, and its two public keys."""
+
+    node: Name
+    organisation: Name
+    kind: Annotated[str, OneOf(KINDS)]
+    identity_key: Key32
+    encryption_key: BoxPublic
+    status: Annotated[str, OneOf(STATUSES)]
+
+
+@dataclass(frozen=True)
+class EvidenceRules(Record):
+    """Which evidence kinds, measurements and software roots nodes accept."""
+
+    kinds: Annotated[tuple[str, ...], Items(Text(16), 8, itself)]
+    measurements: Annotated[tuple[bytes, ...], Items(Bytes(32), 64, itself)]
+    simulated_roots: Annotated[tuple[DualPublic, ...], Items(Nested(DualPublic), 8)]
+
+
+@dataclass(frozen=True)
+class SketchRules(Record):
+    """±1 count sketch: `buckets` in all, in 4 rows."""
+
+    buckets: Annotated[int, UInt(4096)]
+    rows: Annotated[int, UInt(16)]
+
+
+@dataclass(frozen=True)
+class PrivacyRules(Record):
+    """Differential privacy: unit of protection, budget, and where noise enters."""
+
+    unit: Annotated[str, OneOf(("record", "node"))]
+    epsilon_thousandths: Annotated[int, UInt(100_000)]
+    delta_exponent: Annotated[int, UInt(30)]
+    noise_micro: Annotated[int, UInt(2**50)]
+    noise_per_bucket: Annotated[int, UInt(1)]
+    charge: Annotated[str, OneOf(("record", "node"))]
+
+
+@dataclass(frozen=True)
+class ModelRules(Record):
+    """How one model is aggregated (docs/PROTOCOL.md, "Knobs")."""
+
+    model: Name
+    strategy: Annotated[str, OneOf(STRATEGIES)]
+    loss: Annotated[str, OneOf(LOSSES)]
+    robust_rule: Annotated[str, OneOf(ROBUST_RULES)]
+    robust_tolerance: Annotated[int, UInt(4096)]
+    enclave_clip: Annotated[int, UInt(1)]
+    numbers: Annotated[RoundNumbers, Nested(RoundNumbers)]
+    sketch: Annotated[SketchRules | None, Maybe(Nested(SketchRules))]
+    privacy: Annotated[PrivacyRules | None, Maybe(Nested(PrivacyRules))]
+    disclosures: Annotated[tuple[str, ...], Items(OneOf(DISCLOSURES), len(DISCLOSURES), itself)]
+    plan: Annotated[bytes, BytesUpTo(1 << 20)]
+    base: Annotated[str | None, Maybe(Text(64))]
+    initial_digest: Digest
+
+
+@dataclass(frozen=True)
+class Policy(Record):
+    """The whole policy. A roster index is a place in `roster`, so entries are never removed, only revoked."""
+
+    version: Annotated[str, OneOf((POLICY_VERSION,))]
+    federation: Name
+    serial: Count
+    expires: Count
+    roster: Annotated[tuple[RosterEntry, ...], Items(Nested(RosterEntry), MAX_NODES)]
+    evidence: Annotated[EvidenceRules, Nested(EvidenceRules)]
+    models: Annotated[tuple[ModelRules, ...], Items(Nested(ModelRules), 256, lambda rules: rules.model)]
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical bytes: the digest in Offer, T0 and receipts."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
+    def active(self) -> tuple[int, ...]:
+        """Roster indices of active nodes, ascending."""
+        return tuple(index for index, entry in enumerate(self.roster) if entry.status == "active")
+
+    def rules(self, model: str) -> ModelRules:
+        """The model's rules, or PolicyRefusal(MODEL_REJECTED) for one that is not listed."""
+        for rules in self.models:
+            if rules.model == model:
+                return rules
+        raise PolicyRefusal(Refusal.MODEL_REJECTED, f"the policy lists no model {model!r}")
+
+    def name(self, index: int) -> str:
+        """The node id at a roster index; unknown indices still get a printable name for blame."""
+        return self.roster[index].node if index < len(self.roster) else f"index {index}"

@@ -1,0 +1,47 @@
+"""A released artifact for the roster alone: one fresh AES-256-GCM key, sealed to every active node."""
+
+from crimson_protocol.crypto import primitives
+from crimson_protocol.crypto.labels import MODEL_BOX
+from crimson_protocol.entropy import Entropy
+from crimson_protocol.errors import PeerFault
+from crimson_protocol.policy.document import Policy
+from crimson_protocol.receipt import Receipt
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.keys import BoxKey
+from crimson_protocol.transcript import model_digest
+from crimson_protocol.wire import cbor
+from crimson_protocol.wire.messages.release import KeyBox, SealedArtifact
+
+
+def _context(receipt: Receipt) -> list[object]:
+    return [MODEL_BOX, receipt.federation, receipt.model, receipt.round, receipt.output_digest]
+
+
+def seal_artifact(policy: Policy, receipt: Receipt, artifact: bytes, entropy: Entropy) -> SealedArtifact:
+    """Encrypt the artifact that `receipt` describes. The gateway stores ciphertext only."""
+    key, nonce = entropy(32), entropy(primitives.GCM_NONCE)
+    context = _context(receipt)
+    keys = tuple(
+        KeyBox(
+            node, primitives.box_seal(policy.roster[node].encryption_key, cbor.encode([*context, node]), key)
+        )
+        for node in policy.active()
+    )
+    ciphertext = primitives.gcm_seal(key, nonce, artifact, cbor.encode(context))
+    return SealedArtifact(receipt.output_digest, nonce, ciphertext, keys)
+
+
+def open_artifact(sealed: SealedArtifact, receipt: Receipt, node: int, key: BoxKey) -> bytes:
+    """The artifact, if it is the one the receipt names. Raises PeerFault(BAD_BOX, MODEL_REJECTED) on the enclave."""
+    box = next((entry.box for entry in sealed.keys if entry.node == node), None)
+    if box is None:
+        raise PeerFault(Refusal.BAD_BOX, "the release holds no key for this node", "enclave")
+    context = _context(receipt)
+    try:
+        content_key = key.open(cbor.encode([*context, node]), box)
+        artifact = primitives.gcm_open(content_key, sealed.nonce, sealed.ciphertext, cbor.encode(context))
+    except PeerFault as fault:
+        raise fault.blamed_on("enclave") from fault
+    if sealed.digest != receipt.output_digest or model_digest(artifact) != receipt.output_digest:
+        raise PeerFault(Refusal.MODEL_REJECTED, "the artifact is not the one the receipt names", "enclave")
+    return artifact

@@ -1,0 +1,1 @@
+"""Bytes on the wire: one strict encoding, bounded before it is parsed."""

@@ -1,0 +1,1 @@
+"""Sub-commands of `crimson` that this room brings."""

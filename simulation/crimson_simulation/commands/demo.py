@@ -1,0 +1,60 @@
+"""`crimson demo`: six hospitals on real data, start to finish."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from crimson_simulation.commands.train import execute
+from crimson_simulation.demo_data import NOTE, write_whas500
+from crimson_simulation.options import TrainOptions
+from crimson_simulation.outcome import INTERRUPTED, OK, failure_of, print_failure, run_app
+
+EXAMPLES = """
+Examples:
+
+  crimson demo
+
+  crimson demo --out build/demo --json
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=EXAMPLES)
+def demo(
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),
+    rounds: Annotated[int, typer.Option(help="Secure aggregations.")] = 20,
+    seed: Annotated[int, typer.Option(help="Governs the split into training and held-out rows.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON envelope on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> int:
+    """Run a federation of six hospitals on this machine and leave its results in a folder."""
+    console = Console(stderr=True)
+    try:
+        console.print(f"data: {NOTE}", highlight=False)
+        data = out / "whas500.csv"
+        write_whas500(data)
+        options = TrainOptions(
+            data=data,
+            time_column="time",
+            event_column="event",
+            out=out,
+            site_column="site",
+            rounds=rounds,
+            seed=seed,
+        )
+        return execute(options, as_json=json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        failure = failure_of(error)
+        if debug or failure is None:
+            raise
+        return print_failure(failure, as_json=json)
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of the launcher."""
+    return run_app(app, argv, "crimson demo") or OK

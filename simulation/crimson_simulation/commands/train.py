@@ -1,0 +1,163 @@
+"""`crimson train`: a federation on one machine."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from crimson_simulation.dataset import read_pooled
+from crimson_simulation.forecast import forecast, forecast_table
+from crimson_simulation.options import BadOption, TrainOptions
+from crimson_simulation.outcome import INTERRUPTED, OK, failure_of, print_data, print_failure, run_app
+from crimson_simulation.summary import summarise, write_outputs
+from crimson_simulation.survival import run
+from crimson_simulation.terminal import TerminalDisplay, closing_table
+
+EXAMPLES = """
+Examples:
+
+  crimson train --model survival --data units.csv --site-column hospital --time-column days --event-column failed
+
+  crimson train --model survival --data units.csv --nodes 8 --time-column days --event-column failed --drop 0.2 --json
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=EXAMPLES)
+def train(
+    data: Annotated[Path, typer.Option(help="CSV file with every site's rows.")],
+    time_column: Annotated[str, typer.Option(help="Column with the time to event or censoring.")],
+    event_column: Annotated[str, typer.Option(help="Column with 1 for an event, 0 for censoring.")],
+    model: Annotated[str, typer.Option(help="What to learn: survival.")] = "survival",
+    site_column: Annotated[str | None, typer.Option(help="Column that names each row's site.")] = None,
+    nodes: Annotated[
+        int | None, typer.Option(help="Without a site column: deal rows evenly to this many sites.")
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="Column whose values contain train or test.")
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Columns to learn from, separated by commas.")] = None,
+    rounds: Annotated[int, typer.Option(help="Secure aggregations.")] = 20,
+    strategy: Annotated[str, typer.Option(help="How updates become the next model.")] = "fedavg",
+    local_steps: Annotated[int, typer.Option(help="Gradient steps at a site per round.")] = 5,
+    learning_rate: Annotated[float, typer.Option(help="Step size on standardised features.")] = 0.1,
+    l2: Annotated[float, typer.Option(help="Ridge penalty.")] = 0.01,
+    weights: Annotated[str, typer.Option(help="Weigh sites by rows, or equal.")] = "rows",
+    bucket_size: Annotated[
+        int | None, typer.Option(help="Sum in buckets of this size; 1 or 2 is a disclosure.")
+    ] = None,
+    sketch: Annotated[
+        int | None, typer.Option(help="Sketch buckets in all, for filtering; a disclosure.")
+    ] = None,
+    dp: Annotated[str | None, typer.Option(help="Unit of differential privacy: record or node.")] = None,
+    epsilon: Annotated[float, typer.Option(help="Privacy budget of the whole run.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="Failure probability of the privacy guarantee.")] = 1e-5,
+    drop: Annotated[float, typer.Option(help="Share of sites to kill in the middle of every round.")] = 0.0,
+    attack: Annotated[str | None, typer.Option(help="NAME:SHARE of sites that attack.")] = None,
+    engine: Annotated[str, typer.Option(help="inline: all parties in one process.")] = "inline",
+    seed: Annotated[
+        int, typer.Option(help="Governs splits and simulated faults; never keys, masks or noise.")
+    ] = 0,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/train"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what to expect and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON envelope on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> int:
+    """Train a model across sites on this machine, through the whole secure protocol.
+
+    Every site masks its update; the enclave learns only sums. The result is scored on held-out rows beside
+    a model trained on all rows in one place and one model per site.
+    """
+    try:
+        _refuse_missing(model=model, engine=engine, attack=attack)
+        options = TrainOptions(
+            data=data,
+            time_column=time_column,
+            event_column=event_column,
+            out=out,
+            site_column=site_column,
+            split_column=split_column,
+            features=tuple(name.strip() for name in features.split(",")) if features else None,
+            nodes=nodes,
+            rounds=rounds,
+            strategy=strategy,
+            local_steps=local_steps,
+            learning_rate=learning_rate,
+            l2=l2,
+            weights=weights,
+            bucket_size=bucket_size,
+            sketch=sketch,
+            dp=dp,
+            epsilon=epsilon,
+            delta=delta,
+            drop=drop,
+            seed=seed,
+        )
+        return execute(options, as_json=json, dry_run=dry_run)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        failure = failure_of(error)
+        if debug or failure is None:
+            raise
+        return print_failure(failure, as_json=json)
+
+
+def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> int:
+    """Run, write and show. Raises what `failure_of` knows."""
+    console = Console(stderr=True)
+    pooled = read_pooled(
+        options.data,
+        site_column=options.site_column,
+        split_column=options.split_column,
+        time_column=options.time_column,
+        event_column=options.event_column,
+        features=options.features,
+        nodes=options.nodes,
+        seed=options.seed,
+    )
+    console.print(f"features: {', '.join(pooled.declaration.feature_names)}", highlight=False)
+    for warning in pooled.warnings:
+        console.print(f"[yellow]warning[/]: {warning}", highlight=False)
+    if dry_run:
+        expected = forecast(pooled, options)
+        if as_json:
+            print_data(expected)
+        else:
+            Console().print(forecast_table(expected))
+        return OK
+    with TerminalDisplay(options.rounds) as display:
+        finished = run(pooled, options, display)
+    summary = summarise(finished, pooled, options)
+    write_outputs(finished, summary, pooled, options.out)
+    _show(summary, console, options, as_json=as_json)
+    return OK
+
+
+def _show(summary: dict[str, Any], console: Console, options: TrainOptions, *, as_json: bool) -> None:
+    if as_json:
+        print_data(summary)
+        return
+    Console().print(closing_table(summary))
+    for warning in summary["warnings"]:
+        console.print(f"[yellow]warning[/]: {warning}", highlight=False)
+    console.print(
+        f"results: {options.out}/summary.json, model.safetensors, receipts/, log.cbor", highlight=False
+    )
+
+
+def _refuse_missing(*, model: str, engine: str, attack: str | None) -> None:
+    """What the interface names and this version does not have is said, never silently replaced."""
+    if model != "survival":
+        raise BadOption(f"model {model!r} is not in this version", "use --model survival")
+    if engine != "inline":
+        raise BadOption(f"engine {engine!r} is not in this version", "use --engine inline")
+    if attack is not None:
+        raise BadOption("--attack is not in this version", "leave it out")
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of the launcher."""
+    return run_app(app, argv, "crimson train")

@@ -1,0 +1,93 @@
+"""What to expect of a run before it starts: the cohort's numbers, and what they tolerate and disclose."""
+
+from typing import Any
+
+from rich.table import Table
+
+from crimson_node.data.table import survival_rows
+from crimson_protocol.cohort import drops_tolerated, numbers
+from crimson_protocol.policy.document import EvidenceRules
+from crimson_protocol.policy.soundness import refuse_unsound
+from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
+from crimson_simulation.dataset import PooledData
+from crimson_simulation.federation import FEDERATION, now
+from crimson_simulation.options import TrainOptions
+from crimson_simulation.policy_writer import (
+    MODEL,
+    SiteKeys,
+    initial_artifact,
+    model_rules,
+    roster,
+    round_numbers,
+    training_plan,
+    write_policy,
+)
+
+SCHEMA = "crimson/train-forecast/1"
+
+
+def forecast(pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
+    """The forecast. Raises PolicyRefusal where the options would make an unsound policy."""
+    plan = training_plan("cox", pooled, options, ())
+    names = [site.name for site in pooled.sites]
+    rows = [survival_rows(site.table(), pooled.declaration) for site in pooled.sites]
+    knobs = round_numbers(plan, len(names), max(int(site.train.sum()) for site in rows), options)
+    rules = model_rules(plan, MODEL, knobs, options, initial_artifact(plan.declaration.dimension))
+    _refuse(rules, names)
+    cohort = numbers(
+        len(names), len(names), (knobs.corrupt[0], knobs.corrupt[1]), (knobs.dropout[0], knobs.dropout[1])
+    )
+    return {
+        "schema": SCHEMA,
+        "nodes": len(names),
+        "parameters": knobs.parameters,
+        "rounds": options.rounds,
+        "corrupt": cohort.corrupt,
+        "threshold": cohort.threshold,
+        "quorum": cohort.quorum,
+        "drops_tolerated": drops_tolerated(len(names), cohort.threshold) if cohort.dense else None,
+        "smallest_cohort": knobs.min_cohort,
+        "disclosures": list(rules.disclosures),
+        "privacy": None,
+        "robust_rule": rules.robust_rule,
+        "bad_nodes_tolerated": rules.robust_tolerance,
+        "quantum": knobs.clip_micro / 1e6 / 2**knobs.value_bits,
+        "warnings": list(pooled.warnings),
+    }
+
+
+def _refuse(rules: Any, names: list[str]) -> None:
+    """Load-time soundness, with throw-away keys: the refusal must come before any training."""
+    keys = [
+        SiteKeys(IdentityKey(bytes([1, index % 256, index // 256]) + bytes(29)), BoxKey(_seed(index)))
+        for index in range(len(names))
+    ]
+    root = DualKey(bytes(64)).public
+    evidence = EvidenceRules(("sim",), (bytes(32),), (root,))
+    refuse_unsound(write_policy(FEDERATION, roster(names, keys), evidence, [rules], now()))
+
+
+def _seed(index: int) -> bytes:
+    return index.to_bytes(8, "big") + bytes(88)
+
+
+def forecast_table(expected: dict[str, Any]) -> Table:
+    """The forecast for people."""
+    table = Table(
+        title=f"forecast: {expected['nodes']} sites, {expected['rounds']} rounds", title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    table.add_row("parameters", str(expected["parameters"]), f"quantum {expected['quantum']:.2e}")
+    table.add_row("sites assumed to collude with a broken enclave", str(expected["corrupt"]), "")
+    table.add_row("shares that rebuild a secret", str(expected["threshold"]), "")
+    table.add_row("confirmations that open a sum", str(expected["quorum"]), "")
+    table.add_row("sites that may vanish in a round", str(expected["drops_tolerated"]), "")
+    table.add_row("smallest cohort that is opened", str(expected["smallest_cohort"]), "")
+    table.add_row("disclosures", ", ".join(expected["disclosures"]) or "none", "")
+    table.add_row("differential privacy", "none", "receipts protect sums over the cohort, not single rows")
+    table.add_row(
+        "bad sites filtered", str(expected["bad_nodes_tolerated"]), f"rule: {expected['robust_rule']}"
+    )
+    return table

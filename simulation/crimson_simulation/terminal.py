@@ -1,0 +1,101 @@
+"""What a person sees on stderr: progress while a run works, and the closing table."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class TerminalDisplay:
+    """A progress bar on a terminal; plain lines elsewhere, one per tenth of the rounds."""
+
+    def __init__(self, rounds: int) -> None:
+        self.console = Console(stderr=True)
+        self._rounds, self._loss = rounds, ""
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("rounds", total=rounds, detail="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def stage(self, text: str) -> None:
+        """A new stage of the run."""
+        self.console.print(f"· {text}", highlight=False)
+
+    def round(self, number: int, of: int, loss: float | None) -> None:
+        """A round was released; `loss` is the training loss per event before it."""
+        self._loss = f"loss {loss:.4f}" if loss is not None else ""
+        self._bar.update(self._task, completed=number, detail=self._loss)
+        if not self.console.is_terminal and (number == of or number % max(1, of // 10) == 0):
+            self.console.print(f"  round {number} of {of} {self._loss}", highlight=False)
+
+    def phase(self, name: str) -> None:
+        """The running round moved on."""
+        self._bar.update(self._task, detail=f"{name:<9} {self._loss}")
+
+
+def closing_table(summary: dict[str, Any]) -> Table:
+    """The figures of a run; every one was measured in it."""
+    metric, evidence = summary["metric"], summary["evidence"]
+    table = Table(
+        title=f"{summary['model']}: {summary['nodes']} sites, {summary['rounds']} rounds",
+        title_justify="left",
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    table.add_row("federated, pooled held-out rows", _number(metric["federated"]), "Harrell's C")
+    table.add_row(
+        "centralised, all rows in one place", _number(metric["centralised"]), "what no federation has"
+    )
+    table.add_row("single sites, mean", _number(metric["local_mean"]), f"{len(metric['local'])} models")
+    sitewise = metric["sitewise"]
+    table.add_row(
+        "federated, seen through secure lanes",
+        _number(sitewise["concordance"]),
+        f"{sitewise['sites_scored']} sites scored",
+    )
+    table.add_section()
+    table.add_row(
+        "secure sum equals the plain sum", _yes(summary["sum_matches_plain"]), "every lane, every round"
+    )
+    table.add_row("nodes killed in mid-round", str(len(summary["dropped"])), "")
+    table.add_row("receipts, log verified", str(summary["receipts"]), _yes(summary["log"]["verified"]))
+    table.add_row(
+        "uploaded", f"{_total_up(summary) / 1e6:.1f} MB", f"{summary['seconds']['total']:.1f} s in all"
+    )
+    table.add_section()
+    kind = "SIMULATED" if evidence["simulated"] else evidence["kind"]
+    isolation = (
+        "an isolated process" if evidence["isolated"] else "no isolation: one process, messages in memory"
+    )
+    table.add_row("evidence", kind, isolation)
+    return table
+
+
+def _total_up(summary: dict[str, Any]) -> int:
+    return int(summary["bytes"]["control_up"] + summary["bytes"]["vectors_up"])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _yes(value: bool | None) -> str:
+    return "–" if value is None else "yes" if value else "NO"
