@@ -17,7 +17,7 @@ from crimson_node.rounds.release import take_release
 from crimson_node.rounds.share import share
 from crimson_node.rounds.submit import Masked, Witness, submit
 from crimson_node.rounds.unmask import unmask, unmask_again
-from crimson_node.seen import PolicySeen
+from crimson_node.seen import Entry, PolicySeen
 from crimson_node.state import (
     Advertised,
     Confirmed,
@@ -132,6 +132,9 @@ class Agent:
 
     def _step(self, message: Record, data: bytes, consistency: Sequence[bytes]) -> Reply | None:
         member, seen, now = self.member, self._journal.seen, self._clock()
+        state: State
+        entry: Entry
+        reply: bytes | None
         match self.state, message:
             case Ready(), Offer():
                 state, entry, reply = advertise(
@@ -152,7 +155,8 @@ class Agent:
             case Opened(), UnmaskRequest():
                 return Reply(unmask_again(self.state, message))
             case Confirmed() | Opened(), Release():
-                state, entry, reply = *take_release(self.state, member, message), None
+                state, entry = take_release(self.state, member, message)
+                reply = None
                 self._journal.append(entry, now)
             case _, Abort():
                 state, reply = Withdrawn(message.code), None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from crimson_protocol import transcript
 from crimson_protocol.cohort import DENSE_LIMIT, Numbers, bucket_floor, corrupt_count, numbers
 from crimson_protocol.errors import PeerFault, PolicyRefusal
-from crimson_protocol.graph import Graph, build_graph, buckets
+from crimson_protocol.graph import Graph, buckets, build_graph
 from crimson_protocol.layout import Layout
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.refusal import Refusal
@@ -141,10 +141,9 @@ def _numbers(
     active: int, terms: Terms, parts: tuple[tuple[int, ...], ...]
 ) -> tuple[Numbers, dict[int, Numbers]]:
     knobs = terms.offer.numbers
-    corrupt, dropout = (knobs.corrupt[0], knobs.corrupt[1]), (knobs.dropout[0], knobs.dropout[1])
-    cohort = numbers(sum(map(len, parts)), active, corrupt, dropout)
+    cohort = numbers(sum(map(len, parts)), active, knobs.corrupt, knobs.dropout)
     large = {len(part) for part in parts if len(part) > DENSE_LIMIT}
-    return cohort, {size: numbers(size, active, corrupt, dropout) for size in large}
+    return cohort, {size: numbers(size, active, knobs.corrupt, knobs.dropout) for size in large}
 
 
 def deal(agreement: Agreement, dealers: tuple[Dealer, ...]) -> Dealt:

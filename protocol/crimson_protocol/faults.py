@@ -92,7 +92,7 @@ def _committed_shares(proof: BadDealerProof, manifest: Manifest) -> dict[int, by
         verify_inclusion(
             leaf_hash(leaf.to_bytes()), shown.place, manifest.rows, shown.path, manifest.rows_root
         )
-        commitment = leaf.self_commitment if proof.secret == "self" else leaf.root_commitment
+        commitment = leaf.self_commitment if proof.secret == SECRETS[0] else leaf.root_commitment
         if commitment is None:
             raise PeerFault(Refusal.BAD_COMMITMENT, "a shown row commits to no share")
         check(SHARE_COMMITMENT, Secret(shown.share), commitment, Refusal.BAD_COMMITMENT)

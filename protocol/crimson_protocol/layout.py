@@ -8,6 +8,7 @@ accepted nodes cancelled. They prove nothing about a malicious node (docs/PROTOC
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,13 +68,13 @@ class Layout:
         extra = 2 * self.count_words
         return tuple(
             Slice(index, start + extra * index, stop - start + extra)
-            for index, (start, stop) in enumerate(zip(edges, edges[1:], strict=False))
+            for index, (start, stop) in enumerate(pairwise(edges))
         )
 
     def views(self, vector: Words, start: int, stop: int) -> Iterator[tuple[int, int, Words]]:
         """Body lanes [start, stop) as (first, last + 1, view into `vector`), one per slice touched."""
         edges = self._edges()
-        for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for index, (low, high) in enumerate(pairwise(edges)):
             first, last = max(low, start), min(high, stop)
             if first < last:
                 offset = self.count_words * (2 * index + 1)

@@ -34,9 +34,7 @@ def forecast(pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
     knobs = round_numbers(plan, len(names), max(int(site.train.sum()) for site in rows), options)
     rules = model_rules(plan, MODEL, knobs, options, initial_artifact(plan.declaration.dimension))
     _refuse(rules, names)
-    cohort = numbers(
-        len(names), len(names), (knobs.corrupt[0], knobs.corrupt[1]), (knobs.dropout[0], knobs.dropout[1])
-    )
+    cohort = numbers(len(names), len(names), knobs.corrupt, knobs.dropout)
     return {
         "schema": SCHEMA,
         "nodes": len(names),

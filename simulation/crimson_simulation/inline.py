@@ -49,7 +49,7 @@ class InlineEngine:
     """Plays rounds between a federation's parties; the only relay there is, and as untrusted as any."""
 
     federation: Federation
-    progress: Progress = field(default=lambda phase: None)
+    progress: Progress = field(default=lambda _: None)
     traffic: Traffic = field(default_factory=Traffic)
     refusals: list[PeerFault] = field(default_factory=list)
     dropped: list[Drop] = field(default_factory=list)
@@ -108,7 +108,7 @@ class InlineEngine:
         self,
         messages: Iterable[tuple[int | None, bytes]],
         alive: set[int],
-        consistency: Callable[[int], Sequence[bytes]] = lambda index: (),
+        consistency: Callable[[int], Sequence[bytes]] = lambda _: (),
     ) -> None:
         """Hand each message to its nodes and every reply to the enclave."""
         for recipient, data in messages:

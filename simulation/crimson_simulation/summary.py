@@ -87,7 +87,7 @@ def _policy(rules: ModelRules) -> dict[str, Any]:
 
 def _warnings(rules: ModelRules) -> list[str]:
     texts = {
-        "no-corruption": "the policy trusts every node (corrupt 0): one that colludes with a broken enclave is not covered",
+        "no-corruption": "corrupt 0: the policy trusts every node not to collude with a broken enclave",
         "small-buckets": "the policy shows sums over small buckets inside the enclave",
         "single-updates": "the policy shows single updates inside the enclave",
     }

@@ -1,7 +1,7 @@
 """The one error for unusable data: where it is and what to do, never the value found there."""
 
 
-class DataFault(Exception):  # noqa: N818 - a fault of data beside the peer's and the caller's
+class DataFault(Exception):
     """A file or a column cannot be used.
 
     `message` says what is wrong and `hint` what to do. `site`, `column` and `row` (1-based line in the

@@ -35,7 +35,7 @@ def advertise(
     """
     _judge_enclave(ready.appraisal, offer, now)
     _judge_policy(member, seen, offer)
-    _judge_update(ready, member, offer)
+    _judge_update(ready, offer)
     _judge_place(seen, offer, consistency)
     secrets = AttemptSecrets(RoundRoot.fresh(entropy), Secret.fresh(entropy), BoxKey.fresh(entropy))
     digest = offer_digest(envelope)
@@ -84,7 +84,7 @@ def _judge_policy(member: Member, seen: Seen, offer: Offer) -> None:
         raise PeerFault(Refusal.NUMBERS_DIFFER, "the offer's numbers are not the policy's", "enclave")
 
 
-def _judge_update(ready: Ready, member: Member, offer: Offer) -> None:
+def _judge_update(ready: Ready, offer: Offer) -> None:
     update, numbers = ready.update, offer.numbers
     # 2.4: the node trained on this very model; another one would isolate it.
     if (update.model, update.model_digest) != (offer.model, offer.model_digest):

@@ -14,8 +14,8 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_protocol.wire.records import (
     MAX_NODES,
-    Bytes,
     BoxPublic,
+    Bytes,
     BytesUpTo,
     Count,
     Digest,
@@ -25,7 +25,6 @@ from crimson_protocol.wire.records import (
     Name,
     Nested,
     OneOf,
-    Ratio,
     Record,
     Text,
     UInt,

@@ -4,7 +4,6 @@ Each rule is one function that yields its reasons; all of them are read to the a
 in docs/PROTOCOL.md ("Unsound combinations") has a row per rule.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from crimson_protocol.cohort import bucket_floor, corrupt_count
@@ -45,7 +44,7 @@ def knobs_out_of_range(policy: Policy, rules: ModelRules) -> Reasons:
     if not numbers.clip_micro or not numbers.weight_cap or not numbers.slices:
         yield "clip, weight cap and slices must be positive"
     for name, ratio in (("corrupt", numbers.corrupt), ("dropout", numbers.dropout)):
-        if len(ratio) != 2 or not ratio[1] or ratio[0] >= ratio[1]:
+        if ratio[0] >= ratio[1]:
             yield f"{name} must be a ratio below one"
     if numbers.bucket_size == 0:
         yield "a bucket of no node holds no sum"
@@ -127,9 +126,9 @@ def partial_likelihood_with_record_privacy(policy: Policy, rules: ModelRules) ->
 
 def rejection_with_record_privacy(policy: Policy, rules: ModelRules) -> Reasons:
     """U9: leaving a whole node in or out moves the result by the node, not by one of its records."""
-    if rules.privacy and rules.privacy.unit == "record" and rules.robust_rule in REJECTING:
-        if rules.privacy.charge != "node":
-            yield f"{rules.robust_rule} with record-level privacy must be charged at node sensitivity"
+    privacy = rules.privacy
+    if privacy and privacy.unit == "record" and privacy.charge != "node" and rules.robust_rule in REJECTING:
+        yield f"{rules.robust_rule} with record-level privacy must be charged at node sensitivity"
 
 
 def dependent_filter_with_central_privacy(policy: Policy, rules: ModelRules) -> Reasons:
@@ -183,14 +182,14 @@ RULES: tuple[Rule, ...] = (
 def roster_twice(policy: Policy) -> Reasons:
     """U14: one node, one organisation, one key, once."""
     entries = [policy.roster[index] for index in policy.active()]
-    columns = {
+    columns: dict[str, list[str] | list[bytes]] = {
         "node": [entry.node for entry in policy.roster],
         "organisation": [entry.organisation for entry in entries],
         "identity key": [entry.identity_key for entry in policy.roster],
         "encryption key": [entry.encryption_key for entry in policy.roster],
     }
     for name, values in columns.items():
-        if max(Counter(values).values(), default=0) > 1:
+        if len(set(values)) < len(values):
             yield f"the roster has one {name} twice"
 
 

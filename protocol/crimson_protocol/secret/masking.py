@@ -68,7 +68,7 @@ def _apply_batch(words: Words, batch: Sequence[Stream], suite: str) -> None:
         (start_stream(stream.key.reveal()), np.add if stream.added else np.subtract) for stream in batch
     ]
     buffer = np.empty(PIECE_WORDS, np.uint32)
-    keystream, zeros = memoryview(buffer).cast("B"), memoryview(bytes(PIECE_BYTES))
+    keystream, zeros = buffer.data.cast("B"), memoryview(bytes(PIECE_BYTES))
     for start in range(0, words.size, PIECE_WORDS):
         piece = words[start : start + PIECE_WORDS]
         expanded, silence = buffer[: piece.size], zeros[: 4 * piece.size]

@@ -5,10 +5,11 @@ range of each field before anything else looks at it; a value that passes `from_
 check of its shape anywhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Protocol, Self, get_args, get_type_hints
+from itertools import pairwise
+from typing import Annotated, Any, Protocol, Self, cast, get_args, get_type_hints
 
 from crimson_protocol.errors import CallerFault, PeerFault
 from crimson_protocol.refusal import Refusal
@@ -145,12 +146,30 @@ class Items:
         items = tuple(self.inner.parse(item) for item in value)
         if self.key is not None:
             keys = [self.key(item) for item in items]
-            if any(left >= right for left, right in zip(keys, keys[1:], strict=False)):
+            if any(left >= right for left, right in pairwise(keys)):
                 raise _refuse("a list in strictly ascending order")
         return items
 
     def plain(self, value: Sequence[Any]) -> Plain:
         return [self.inner.plain(item) for item in value]
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A numerator and a positive denominator, each up to `maximum`."""
+
+    maximum: int = 1_000_000
+
+    def parse(self, value: Plain) -> tuple[int, int]:
+        if type(value) is not list or len(value) != 2 or any(type(part) is not int for part in value):
+            raise _refuse("a numerator and a denominator")
+        numerator, denominator = value
+        if not 0 <= numerator <= self.maximum or not 1 <= denominator <= self.maximum:
+            raise _refuse(f"a ratio of integers up to {self.maximum}")
+        return numerator, denominator
+
+    def plain(self, value: tuple[int, int]) -> Plain:
+        return list(value)
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,16 @@ def itself(value: Any) -> Any:
 
 
 @cache
+def _fields_of(record: Hashable) -> tuple[tuple[str, Field], ...]:
+    # Classes are hashable, but their type does not say so once they define equality.
+    return _read_fields(cast(type["Record"], record))
+
+
 def _fields(record: type["Record"]) -> tuple[tuple[str, Field], ...]:
+    return _fields_of(cast(Hashable, record))
+
+
+def _read_fields(record: type["Record"]) -> tuple[tuple[str, Field], ...]:
     hints = get_type_hints(record, include_extras=True)
     fields = []
     for name in record.__dataclass_fields__:  # type: ignore[attr-defined]
@@ -224,4 +252,4 @@ Name = Annotated[str, Text(64)]
 Count = Annotated[int, UInt()]
 NodeIndex = Annotated[int, UInt(MAX_NODES - 1)]
 NodeSet = Annotated[tuple[int, ...], Items(UInt(MAX_NODES - 1), MAX_NODES, itself)]
-Ratio = Annotated[tuple[int, ...], Items(UInt(1_000_000), 2)]
+Ratio = Annotated[tuple[int, int], Fraction()]

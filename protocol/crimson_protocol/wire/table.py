@@ -39,7 +39,7 @@ class MessageType:
 
 
 def _flat(size: int) -> Callable[[int], int]:
-    return lambda nodes: size
+    return lambda _: size
 
 
 def _per_node(fixed: int, each: int) -> Callable[[int], int]:
