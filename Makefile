@@ -21,7 +21,7 @@ $(VENV)/torch:
 	@touch $@
 
 $(VENV)/run: $(VENV)/torch $(ROOMS:%=%/pyproject.toml) simulation/requirements.lock
-	$(BIN)/pip install --quiet --require-hashes -r simulation/requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r requirements-build.lock -r simulation/requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
@@ -40,12 +40,13 @@ check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS:%=%/crimson_%)
 	$(BIN)/lint-imports
+	@echo "check: lint, format, types and import contracts hold"
 
 bench: $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
 	$(BIN)/python -m benchmarks.report
 
 fuzz: $(VENV)/dev ## long random runs of parsers and rounds
-	CRIMSON_EXAMPLES=20000 $(BIN)/python -m pytest -m "" tests/fuzz
+	CRIMSON_EXAMPLES=20000 $(BIN)/python -m pytest tests/fuzz tests/attacks/test_any_dropouts.py
 
 docs: $(VENV)/dev ## regenerate the generated parts of docs/
 	$(BIN)/python -m docs.generate

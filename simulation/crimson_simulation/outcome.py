@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from click.exceptions import ClickException
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from crimson_node.data.errors import DataFault
 from crimson_protocol.errors import CrimsonError, PolicyRefusal
@@ -34,7 +34,7 @@ def failure_of(error: BaseException) -> Failure | None:
         case BadOption():
             return Failure(BAD_INPUT, "bad-option", error.message, error.hint)
         case DataFault():
-            return Failure(DATA_CHECK_FAILED, "data-check-failed", str(error), error.hint)
+            return Failure(DATA_CHECK_FAILED, "data-check-failed", error.text, error.hint)
         case PolicyRefusal():
             return Failure(
                 REFUSED_BY_POLICY, error.code.value, error.text, "change the option that the reason names"
@@ -90,6 +90,12 @@ def run_app(app: typer.Typer, argv: list[str], name: str) -> int:
     """Run a typer application as one command of the launcher; bad usage gives exit code 4."""
     try:
         return int(app(argv, prog_name=name, standalone_mode=False) or OK)
-    except ClickException as error:
-        error.show()
-        return BAD_INPUT
+    except TyperException as error:
+        hint = f"{name} --help lists the options, with examples"
+        return print_failure(Failure(BAD_INPUT, "usage", _usage(error), hint), as_json="--json" in argv)
+
+
+def _usage(error: TyperException) -> str:
+    """The error with the option's name, where the library knows it."""
+    described = getattr(error, "format_message", None)
+    return str(described() if described else error)

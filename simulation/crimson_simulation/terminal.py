@@ -12,7 +12,7 @@ class TerminalDisplay:
     """A progress bar on a terminal; plain lines elsewhere, one per tenth of the rounds."""
 
     def __init__(self, rounds: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, soft_wrap=True)
         self._rounds, self._loss = rounds, ""
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),

@@ -27,10 +27,15 @@ class DataFault(Exception):
         self.row = row
 
     def __str__(self) -> str:
+        return f"{self.text} ({self.hint})"
+
+    @property
+    def text(self) -> str:
+        """Place and message, without the hint."""
         places = [
             f"site {self.site}" if self.site is not None else "",
             f"column {self.column}" if self.column is not None else "",
             f"line {self.row}" if self.row is not None else "",
         ]
         where = ", ".join(place for place in places if place)
-        return f"{where + ': ' if where else ''}{self.message} ({self.hint})"
+        return f"{where + ': ' if where else ''}{self.message}"

@@ -31,7 +31,7 @@ def demo(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
     """Run a federation of six hospitals on this machine and leave its results in a folder."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     try:
         console.print(f"data: {NOTE}", highlight=False)
         data = out / "whas500.csv"

@@ -107,7 +107,9 @@ def train(
 
 def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> int:
     """Run, write and show. Raises what `failure_of` knows."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
+    if not options.data.is_file():
+        raise BadOption(f"{options.data} is not a file", "give the path of a CSV file with --data")
     pooled = read_pooled(
         options.data,
         site_column=options.site_column,
