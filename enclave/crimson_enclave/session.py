@@ -70,6 +70,7 @@ class Session:
     receipts: list[bytes] = field(default_factory=list, repr=False)
     faults: list[Fault] = field(default_factory=list)
     unreleased: dict[str, Unreleased] = field(default_factory=dict)
+    culprits: frozenset[int] = frozenset()
     notices: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
     state: State | None = field(default=None, repr=False)
 
@@ -99,10 +100,21 @@ class Session:
             self.suite,
             self.instance.signing.round_signer,
             self.entropy,
+            self._excluded(model, again=again),
         )
         self.places[model] = place
         self.log.phase("offer", self.state.terms, self.clock())
         return offer
+
+    def _excluded(self, model: str, *, again: bool) -> frozenset[int]:
+        """Nodes shown to be at fault: in this round's earlier attempts, or by a proof against a lost round."""
+        earlier = self.unreleased.get(model)
+        proven = earlier.convicted if earlier else frozenset()
+        if not (again and isinstance(self.state, Aborted)):
+            self.culprits = frozenset()
+            return proven
+        self.culprits |= {index for index, entry in enumerate(self.policy.roster) if entry.node in self.state.culprits}
+        return proven | self.culprits
 
     def base(self, model: str) -> bytes:
         """The artifact that a round of `model` starts from."""

@@ -70,12 +70,13 @@ class Dealing:
 
 @dataclass(frozen=True)
 class Advertising:
-    """Offer is out; advertisements come in."""
+    """Offer is out; advertisements come in. `excluded` were shown to be at fault in an earlier attempt."""
 
     phase = EnclavePhase.ADVERTISING
     terms: Terms
     secrets: RoundSecrets
     advertised: Mapping[int, Advertised] = field(default_factory=dict)
+    excluded: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

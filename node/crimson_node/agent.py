@@ -95,8 +95,9 @@ class Agent:
         return self._challenge
 
     def appraise(self, evidence: bytes) -> Appraisal:
-        """Judge evidence for the last challenge. Raises PeerFault(EVIDENCE_REJECTED)."""
-        return appraise(evidence, self._challenge, self.member.policy, self._clock())
+        """Judge evidence for the last challenge, once. Raises PeerFault(EVIDENCE_REJECTED)."""
+        nonce, self._challenge = self._challenge, b""
+        return appraise(evidence, nonce, self.member.policy, self._clock())
 
     def prepare(self, update: Update, appraisal: Appraisal) -> None:
         """Training is done: wait for an offer on the model it was done on."""

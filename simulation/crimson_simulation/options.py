@@ -4,6 +4,13 @@ from dataclasses import dataclass
 from math import isfinite, log10
 from pathlib import Path
 
+from crimson_protocol.policy.document import STRATEGIES
+
+
+TRAINED = tuple(name for name in STRATEGIES if name != "sum")
+COMPARED = ("trimmed-mean", "median", "geometric-median", "krum", "multi-krum", "centered-clipping")
+CHOICES = TRAINED + COMPARED
+
 
 class BadOption(Exception):
     """An option's value cannot be used; `hint` says what can."""
@@ -42,6 +49,12 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         checks = {
+            "--strategy": (
+                self.strategy in TRAINED or self.strategy in COMPARED,
+                "give one of " + ", ".join(CHOICES),
+            ),
+            "--dp": (self.dp in (None, "record", "node"), "give record or node"),
+            "--sketch": (self.sketch is None or self.sketch >= 1, "give 1 or more"),
             "--rounds": (self.rounds >= 1, "give 1 or more"),
             "--local-steps": (self.local_steps >= 1, "give 1 or more"),
             "--learning-rate": (

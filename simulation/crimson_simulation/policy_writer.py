@@ -8,7 +8,7 @@ import numpy as np
 from crimson_node.learning.contribution import counters_of
 from crimson_node.learning.plan import MICRO, Levels, TrainingPlan
 from crimson_protocol.artifact import Artifact
-from crimson_protocol.cohort import corrupt_count
+from crimson_protocol.cohort import bucket_floor, corrupt_count
 from crimson_protocol.crypto.labels import POLICY
 from crimson_protocol.policy.document import (
     POLICY_VERSION,
@@ -24,7 +24,7 @@ from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_simulation.dataset import PooledData
-from crimson_simulation.options import TrainOptions
+from crimson_simulation.options import COMPARED, TrainOptions
 
 LIFETIME = 30 * 86_400
 CLIP = 8.0
@@ -73,15 +73,16 @@ def model_rules(
     if trained and options.sketch:
         sketch = SketchRules(options.sketch, 4)
     disclosures = set(["no-corruption"] if numbers.corrupt[0] == 0 else [])
-    if numbers.bucket_size is not None:
-        disclosures |= {"simulated", "single-updates" if numbers.bucket_size == 1 else "small-buckets"}
+    size = numbers.bucket_size
+    if size is not None and size < bucket_floor(size, numbers.corrupt):
+        disclosures |= {"simulated", "single-updates" if size == 1 else "small-buckets"}
     if sketch:
         disclosures |= {"simulated", "sketches"}
     return ModelRules(
         model=name,
-        strategy=options.strategy if trained else "sum",
+        strategy=("fedavg" if options.strategy in COMPARED else options.strategy) if trained else "sum",
         loss="cox-partial-likelihood" if trained else "none",
-        robust_rule="none",
+        robust_rule=options.strategy if trained and options.strategy in COMPARED else "none",
         robust_tolerance=0,
         enclave_clip=0,
         numbers=numbers,

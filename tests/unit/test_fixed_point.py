@@ -3,6 +3,7 @@
 import tracemalloc
 from fractions import Fraction
 from math import ldexp
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from crimson_protocol.fixed_point import (
 from crimson_protocol.refusal import Refusal
 
 VALUE_BITS = range(8, 25)
+Kind = type[np.float32] | type[np.float64]
 finite32 = st.floats(-4.0, 4.0, width=32)
 
 
@@ -61,15 +63,15 @@ def encode(values: Reals, scale: float, value_bits: int, fill: Fill) -> NDArray[
     return out.view(np.int32)
 
 
-def mean_over_every_dither(value: float, scale: float, value_bits: int, kind: type) -> Fraction:
-    values = np.full(1 << fraction_bits(value_bits), value, kind)
+def mean_over_every_dither(value: float, scale: float, value_bits: int, kind: Kind) -> Fraction:
+    values: Reals = np.full(1 << fraction_bits(value_bits), value, kind)
     encoded = encode(values, scale, value_bits, every_dither(value_bits))
     assert set(np.diff(encoded)) <= {0, 1}
     return Fraction(int(encoded.astype(np.int64).sum()), values.size)
 
 
 @given(finite32, st.floats(0.01, 1.0), st.sampled_from(VALUE_BITS), st.sampled_from([np.float32, np.float64]))
-def test_bias_is_within_its_bound(value: float, weight: float, value_bits: int, kind: type) -> None:
+def test_bias_is_within_its_bound(value: float, weight: float, value_bits: int, kind: Kind) -> None:
     scale = weight * ldexp(1.0, value_bits) / 4.0
     exact = Fraction(value) * Fraction(scale)
     mean = mean_over_every_dither(value, scale, value_bits, kind)
@@ -97,8 +99,8 @@ def test_fraction_bits() -> None:
 @pytest.mark.parametrize("byte", [0, 255])
 def test_results_never_leave_the_range(value_bits: int, kind: type, byte: int) -> None:
     clip, limit = 0.7, 1 << value_bits
-    edge = np.array([clip, -clip], kind)
-    beyond = np.array([np.finfo(kind).max, np.finfo(kind).min, 1e9, -1e9, 0.70001, -0.70001], kind)
+    edge: Reals = np.array([clip, -clip], kind)
+    beyond: Reals = np.array([np.finfo(kind).max, np.finfo(kind).min, 1e9, -1e9, 0.70001, -0.70001], kind)
     values = np.concatenate([edge, np.nextafter(edge, kind(9)), np.nextafter(edge, kind(-9)), beyond])
     encoded = encode(values, limit / clip, value_bits, constant_fill(byte)).astype(np.int64)
     assert np.abs(encoded).max() == limit
@@ -136,8 +138,8 @@ def test_random_rounding_is_unbiased_and_stays_within_one_quantum() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_values_that_are_not_finite_are_refused(bad: float, kind: type) -> None:
-    values = np.zeros(BLOCK + 9, kind)
+def test_values_that_are_not_finite_are_refused(bad: float, kind: Kind) -> None:
+    values: Reals = np.zeros(BLOCK + 9, kind)
     values[BLOCK + 3] = bad
     for call in (lambda: encode(values, 1.0, 16, random_fill()), lambda: clip_l2(values, 1.0)):
         with pytest.raises(CallerFault) as refused:
@@ -164,8 +166,8 @@ def exact_square_norm(values: Reals) -> Fraction:
     st.floats(1e-3, 1e3),
     st.sampled_from([np.float32, np.float64]),
 )
-def test_clipped_norm_is_at_most_the_clip_exactly(numbers: list[float], clip: float, kind: type) -> None:
-    update = np.array(numbers, kind)
+def test_clipped_norm_is_at_most_the_clip_exactly(numbers: list[float], clip: float, kind: Kind) -> None:
+    update: Reals = np.array(numbers, kind)
     before = update.copy()
     clipped, factor = clip_l2(update, clip)
     assert exact_square_norm(clipped) <= Fraction(clip) ** 2
@@ -218,9 +220,7 @@ def test_sums_of_limbs_are_sums_of_integers(counters: list[int], limb_bits: int)
 
 
 @given(st.integers(1, 20), st.integers(1, 6), st.data())
-def test_limbs_are_small_and_all_but_the_last_unsigned(
-    limb_bits: int, count: int, data: st.DataObject
-) -> None:
+def test_limbs_are_small_and_only_the_last_is_signed(limb_bits: int, count: int, data: st.DataObject) -> None:
     half = 1 << (limb_bits * count - 1)
     value = data.draw(st.integers(-half, half - 1))
     *lower, top = to_limbs(value, limb_bits, count)
@@ -236,6 +236,7 @@ def test_limbs_are_small_and_all_but_the_last_unsigned(
 
 def test_callers_mistakes() -> None:
     values, out = np.zeros(4), np.zeros(4, np.uint32)
+    unfit: Any
     for unfit in (np.zeros(5), np.zeros((2, 2)), np.zeros(4, np.float16), np.zeros(4, np.int32)):
         with pytest.raises(CallerFault):
             encode_into(out, unfit, 1.0, random_fill(), 16)

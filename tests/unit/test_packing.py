@@ -1,6 +1,7 @@
 """Packed ring words against one big integer, in pieces of any size, for every width."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,6 +149,7 @@ def test_callers_mistakes() -> None:
             packed_length(8, bits)
         with pytest.raises(CallerFault):
             Unpacker(words, bits, Into.ADD)
+    unfit: Any
     for unfit in (words[::2], words.reshape(2, 4), words.astype(np.int32), words.astype(">u4")):
         with pytest.raises(CallerFault):
             pack(unfit, 20)

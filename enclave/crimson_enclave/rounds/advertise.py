@@ -28,6 +28,7 @@ def open_attempt(
     suite: str,
     signer: IdentityKey,
     entropy: Entropy,
+    excluded: frozenset[int] = frozenset(),
 ) -> tuple[Advertising, bytes]:
     """Step 1: a signed Offer for (round, attempt) `place`, with a fresh round key and a committed nonce."""
     rules = policy.rules(model)
@@ -50,7 +51,8 @@ def open_attempt(
         checkpoint=checkpoint,
     )
     envelope = sign_message(signer, None, offer)
-    return Advertising(Terms(policy, rules, offer, offer_digest(envelope)), secrets), envelope
+    terms = Terms(policy, rules, offer, offer_digest(envelope))
+    return Advertising(terms, secrets, excluded=excluded), envelope
 
 
 def take_advertise(state: Advertising, envelope: bytes, message: Advertise) -> Advertising:
@@ -69,7 +71,7 @@ def take_advertise(state: Advertising, envelope: bytes, message: Advertise) -> A
 def close_advertise(state: Advertising) -> tuple[Sharing, bytes] | tuple[Aborted, None]:
     """Step 3: the roster of this attempt, or an abort where the cohort is too small.
 
-    One node per organisation, and no node in a bucket that could not be opened: an honest node would
+    Culprits of an earlier attempt are left out. One node per organisation, and no node in a bucket that could not be opened: an honest node would
     refuse the roster, so such nodes wait for another round.
     """
     chosen = _one_per_organisation(state)
@@ -86,6 +88,6 @@ def close_advertise(state: Advertising) -> tuple[Sharing, bytes] | tuple[Aborted
 
 def _one_per_organisation(state: Advertising) -> Mapping[int, Advertised]:
     first: dict[str, int] = {}
-    for node in sorted(state.advertised):
+    for node in sorted(set(state.advertised) - state.excluded):
         first.setdefault(state.terms.policy.roster[node].organisation, node)
     return {node: state.advertised[node] for node in first.values()}

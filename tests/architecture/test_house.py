@@ -1,0 +1,106 @@
+"""The house stays readable, and nothing that only tests or simulations need reaches a trusted package."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("protocol", "enclave", "node", "simulation")
+LONGEST_FILE, LONGEST_FUNCTION = 300, 60
+# Boundaries of one flat command: its length is its list of options.
+FLAT = {"simulation/crimson_simulation/commands/train.py"}
+
+
+def sources(*rooms: str) -> list[Path]:
+    """Every Python file of the rooms."""
+    return sorted(path for room in rooms for path in (ROOT / room / f"crimson_{room}").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources(*ROOMS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_FILE
+    if str(path.relative_to(ROOT)) in FLAT:
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+def test_one_version_everywhere():
+    projects = [tomllib.loads((ROOT / room / "pyproject.toml").read_text())["project"] for room in ROOMS]
+    versions = {project["version"] for project in projects}
+    pins = {
+        line.split("==")[1] for project in projects for line in project["dependencies"] if "crimson-" in line
+    }
+    assert len(versions) == 1
+    assert pins == versions
+
+
+def test_a_round_has_the_same_name_in_protocol_enclave_node_and_tests():
+    rounds = {"advertise", "share", "submit", "confirm", "unmask", "release"}
+    folders = (
+        "protocol/crimson_protocol/wire/messages",
+        "enclave/crimson_enclave/rounds",
+        "node/crimson_node/rounds",
+    )
+    for folder in folders:
+        assert rounds == {path.stem for path in (ROOT / folder).glob("[a-z]*.py")}
+    assert {f"test_{name}" for name in rounds} <= {path.stem for path in (ROOT / "tests/rounds").glob("*.py")}
+
+
+def test_no_setting_of_node_or_enclave_reaches_the_witness():
+    """A witness is a constructor argument that only the simulation passes."""
+    for path in sources("node", "enclave"):
+        tree = ast.parse(path.read_text())
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not called & {"Agent", "Session"}, f"{path} builds an agent or session of its own"
+        attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not attributes & {"environ", "getenv", "argv"}, f"{path} reads a setting"
+    for room in ("node", "enclave", "protocol"):
+        project = tomllib.loads((ROOT / room / "pyproject.toml").read_text())["project"]
+        assert not project.get("entry-points")
+
+
+def test_faults_are_simulated_in_the_simulation_alone():
+    for path in sources("protocol", "enclave", "node"):
+        text = path.read_text()
+        assert not [
+            word for word in ("--attack", "--drop", "plan_drops", "crimson_simulation") if word in text
+        ], path
+
+
+@pytest.mark.parametrize("package", ["crimson_protocol.wire.table", "crimson_enclave.session"])
+def test_the_trusted_core_loads_no_framework(package):
+    code = f"import sys, {package}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {
+        "torch",
+        "polars",
+        "pydantic",
+        "typer",
+        "rich",
+        "scipy",
+        "pandas",
+        "sklearn",
+        "httpx",
+        "yaml",
+    }
+
+
+def test_what_the_gateway_uses_loads_no_secret_code():
+    modules = "crimson_protocol.wire.table, crimson_protocol.phases, crimson_protocol.log, crimson_protocol.policy.signed"
+    code = f"import sys, {modules}; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert not [name for name in loaded if name.startswith("crimson_protocol.secret")]
+    assert "crimson_protocol.crypto.primitives" not in loaded
