@@ -143,14 +143,18 @@ def sign_policy(governor: DualKey, policy: Policy) -> bytes:
     return SignedDocument(document, governor.sign(governed_bytes(POLICY, document))).to_bytes()
 
 
-def make_parties(nodes: int, numbers: RoundNumbers | None = None, seed: object = 0, **changes: object) -> Parties:
+def make_parties(
+    nodes: int, numbers: RoundNumbers | None = None, seed: object = 0, **changes: object
+) -> Parties:
     """Fresh parties whose policy lists one model. `changes` go to the model's rules."""
     draw = entropy(f"parties/{seed}")
     governor, root = DualKey.fresh(draw), DualKey.fresh(draw)
     identities = [IdentityKey.fresh(draw) for _ in range(nodes)]
     encryptions = [BoxKey.fresh(draw) for _ in range(nodes)]
     roster = tuple(
-        RosterEntry(f"site-{index}", f"organisation {index}", "hospital", identity.public, box.public, "active")
+        RosterEntry(
+            f"site-{index}", f"organisation {index}", "hospital", identity.public, box.public, "active"
+        )
         for index, (identity, box) in enumerate(zip(identities, encryptions, strict=True))
     )
     rules = default_rules(numbers or default_numbers(nodes), **changes)
@@ -206,7 +210,7 @@ class Play:
             home / "outbox",
             lambda: self.now,
             entropy(f"node/{self.seed}/{index}/{id(home)}"),
-            lambda node, vector: self.encoded.__setitem__(node, vector),
+            self.encoded.__setitem__,
         )
 
     def update(self, index: int) -> Update:

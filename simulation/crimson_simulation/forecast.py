@@ -71,21 +71,22 @@ def _seed(index: int) -> bytes:
 
 def forecast_table(expected: dict[str, Any]) -> Table:
     """The forecast for people."""
-    table = Table(
-        title=f"forecast: {expected['nodes']} sites, {expected['rounds']} rounds", title_justify="left"
-    )
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_column("")
-    table.add_row("parameters", str(expected["parameters"]), f"quantum {expected['quantum']:.2e}")
-    table.add_row("sites assumed to collude with a broken enclave", str(expected["corrupt"]), "")
-    table.add_row("shares that rebuild a secret", str(expected["threshold"]), "")
-    table.add_row("confirmations that open a sum", str(expected["quorum"]), "")
-    table.add_row("sites that may vanish in a round", str(expected["drops_tolerated"]), "")
-    table.add_row("smallest cohort that is opened", str(expected["smallest_cohort"]), "")
-    table.add_row("disclosures", ", ".join(expected["disclosures"]) or "none", "")
-    table.add_row("differential privacy", "none", "receipts protect sums over the cohort, not single rows")
+    title = f"forecast: {expected['nodes']} sites, {expected['rounds']} rounds"
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("parameters", str(expected["parameters"]), f"in quanta of {expected['quantum']:.2e}")
+    table.add_row("corrupt", str(expected["corrupt"]), "sites assumed to collude with a broken enclave")
+    table.add_row("threshold", str(expected["threshold"]), "shares that rebuild a secret")
+    table.add_row("quorum", str(expected["quorum"]), "confirmations that open a sum")
+    table.add_row("drops tolerated", str(expected["drops_tolerated"]), "sites that may vanish in a round")
     table.add_row(
-        "bad sites filtered", str(expected["bad_nodes_tolerated"]), f"rule: {expected['robust_rule']}"
+        "smallest cohort", str(expected["smallest_cohort"]), "accepted sites below which nothing opens"
     )
+    table.add_row(
+        "bad sites filtered", str(expected["bad_nodes_tolerated"]), f"robust rule: {expected['robust_rule']}"
+    )
+    table.add_row("disclosures", ", ".join(expected["disclosures"]) or "none", "beyond the cohort's sum")
+    table.add_row("privacy budget", "none", "sums are exact: no noise hides a single row")
     return table

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from crimson_protocol.policy.document import STRATEGIES
 
-
 TRAINED = tuple(name for name in STRATEGIES if name != "sum")
 COMPARED = ("trimmed-mean", "median", "geometric-median", "krum", "multi-krum", "centered-clipping")
 CHOICES = TRAINED + COMPARED

@@ -53,38 +53,29 @@ class TerminalDisplay:
 def closing_table(summary: dict[str, Any]) -> Table:
     """The figures of a run; every one was measured in it."""
     metric, evidence = summary["metric"], summary["evidence"]
-    table = Table(
-        title=f"{summary['model']}: {summary['nodes']} sites, {summary['rounds']} rounds",
-        title_justify="left",
-    )
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_column("")
-    table.add_row("federated, pooled held-out rows", _number(metric["federated"]), "Harrell's C")
-    table.add_row(
-        "centralised, all rows in one place", _number(metric["centralised"]), "what no federation has"
-    )
-    table.add_row("single sites, mean", _number(metric["local_mean"]), f"{len(metric['local'])} models")
+    title = f"{summary['model']}: {summary['nodes']} sites, {summary['rounds']} rounds"
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
     sitewise = metric["sitewise"]
+    table.add_row("federated", _number(metric["federated"]), "Harrell's C, pooled held-out rows")
+    table.add_row("centralised", _number(metric["centralised"]), "one model on all rows in one place")
     table.add_row(
-        "federated, seen through secure lanes",
-        _number(sitewise["concordance"]),
-        f"{sitewise['sites_scored']} sites scored",
+        "single sites, mean",
+        _number(metric["local_mean"]),
+        f"{len(metric['local'])} models, same held-out rows",
     )
+    seen = f"pairs within sites, {sitewise['sites_scored']} sites scored"
+    table.add_row("through secure lanes", _number(sitewise["concordance"]), seen)
     table.add_section()
-    table.add_row(
-        "secure sum equals the plain sum", _yes(summary["sum_matches_plain"]), "every lane, every round"
-    )
-    table.add_row("nodes killed in mid-round", str(len(summary["dropped"])), "")
-    table.add_row("receipts, log verified", str(summary["receipts"]), _yes(summary["log"]["verified"]))
-    table.add_row(
-        "uploaded", f"{_total_up(summary) / 1e6:.1f} MB", f"{summary['seconds']['total']:.1f} s in all"
-    )
+    table.add_row("secure = plain sum", _yes(summary["sum_matches_plain"]), "every lane, every round")
+    table.add_row("killed in mid-round", str(len(summary["dropped"])), "nodes, over all rounds")
+    table.add_row("receipts", str(summary["receipts"]), f"log verified: {_yes(summary['log']['verified'])}")
+    table.add_row("uploaded", f"{_total_up(summary) / 1e6:.1f} MB", f"in {summary['seconds']['total']:.1f} s")
     table.add_section()
     kind = "SIMULATED" if evidence["simulated"] else evidence["kind"]
-    isolation = (
-        "an isolated process" if evidence["isolated"] else "no isolation: one process, messages in memory"
-    )
+    isolation = "isolated process" if evidence["isolated"] else "not isolated: one process, in memory"
     table.add_row("evidence", kind, isolation)
     return table
 

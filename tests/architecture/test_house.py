@@ -98,7 +98,8 @@ def test_the_trusted_core_loads_no_framework(package):
 
 
 def test_what_the_gateway_uses_loads_no_secret_code():
-    modules = "crimson_protocol.wire.table, crimson_protocol.phases, crimson_protocol.log, crimson_protocol.policy.signed"
+    used = ("wire.table", "phases", "log", "policy.signed", "crypto.verify")
+    modules = ", ".join(f"crimson_protocol.{name}" for name in used)
     code = f"import sys, {modules}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()

@@ -4,9 +4,9 @@ import copy
 import pickle
 
 import pytest
+from tests.playground import entropy
 
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey, RoundRoot, Secret
-from tests.playground import entropy
 
 PHASES = ("offer", "roster", "shared", "frozen", "request", "release")
 

@@ -20,10 +20,16 @@ from crimson_simulation.demo_data import SITES, write_whas500
 from crimson_simulation.pooled_metrics import pooled
 
 ROUNDS = 4
-KEYS = (
-    "schema model strategy rounds nodes dropped secure sum_matches_plain evidence privacy metric seconds bytes "
-    "receipts log warnings"
-).split()
+KEYS = {"schema", "model", "strategy", "rounds", "nodes", "dropped", "secure", "sum_matches_plain"} | {
+    "evidence",
+    "privacy",
+    "metric",
+    "seconds",
+    "bytes",
+    "receipts",
+    "log",
+    "warnings",
+}
 
 
 def crimson(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,7 +79,7 @@ def plain_averaging(hospitals: Path) -> tuple[np.ndarray, list[SurvivalRows]]:
 
 def test_the_summary_has_every_key_and_was_measured(finished):
     summary, out = finished
-    assert set(KEYS) <= set(summary)
+    assert set(summary) >= KEYS
     assert summary == json.loads((out / "summary.json").read_text())
     assert summary["nodes"] == len(SITES) and summary["rounds"] == ROUNDS
     assert summary["secure"] is True and summary["sum_matches_plain"] is True

@@ -1,8 +1,9 @@
 """Whole rounds in memory: the secure sum is the plain sum, whoever drops."""
 
 import numpy as np
+from tests.playground import MODEL, default_numbers
 
-from tests.playground import default_numbers
+from crimson_node.member import Update
 
 
 def lanes(play) -> np.ndarray:
@@ -10,7 +11,9 @@ def lanes(play) -> np.ndarray:
     totals, _ = play.opened[-1]
     parts = [totals.layout.read(bucket.words, 0, totals.layout.body) for bucket in totals.buckets]
     bits = totals.layout.numbers.ring_bits
-    signed = [((part.astype(np.int64) + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1)) for part in parts]
+    signed = [
+        ((part.astype(np.int64) + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1)) for part in parts
+    ]
     return np.sum(signed, axis=0)
 
 
@@ -37,3 +40,26 @@ def test_twenty_ring_bits_and_three_slices(play):
     assert federation.round(after_share=[0], after_submit=[3])
     _, accepted = federation.opened[-1]
     assert np.array_equal(lanes(federation), federation.plain_sum(accepted))
+
+
+def test_on_grid_values_the_secure_sum_is_the_plain_integer_sum(play):
+    """Whole quanta at full weight leave nothing to round: the opened lanes are the inputs' own integers."""
+    numbers = default_numbers(6, parameters=64, weight_cap=1)
+    federation = play(6, numbers=numbers)
+    quanta = np.random.default_rng(7).integers(-4000, 4000, (6, 64))
+    quantum = numbers.clip_micro / 1e6 / 2**numbers.value_bits
+    digest = federation.update(0).model_digest
+    updates = {
+        node: Update(MODEL, digest, (quanta[node] * quantum).astype(np.float32), 1, (node, 10**20 + node))
+        for node in range(6)
+    }
+    federation.prepare(updates)
+    said = federation.open()
+    for phase in range(6):
+        federation.deliver(said)
+        said = federation.close() if phase < 5 else said
+    totals, _ = federation.opened[-1]
+    summed = np.concatenate([block for _, _, block in totals.parameter_blocks()])
+    assert np.array_equal(summed, quanta.sum(axis=0))
+    assert totals.counters() == [15, 6 * 10**20 + 15]
+    assert totals.weight == 6 << numbers.value_bits

@@ -71,8 +71,8 @@ def take_advertise(state: Advertising, envelope: bytes, message: Advertise) -> A
 def close_advertise(state: Advertising) -> tuple[Sharing, bytes] | tuple[Aborted, None]:
     """Step 3: the roster of this attempt, or an abort where the cohort is too small.
 
-    Culprits of an earlier attempt are left out. One node per organisation, and no node in a bucket that could not be opened: an honest node would
-    refuse the roster, so such nodes wait for another round.
+    Culprits of an earlier attempt are left out. One node per organisation, and no node in a bucket that
+    could not be opened: an honest node would refuse the roster, so such nodes wait for another round.
     """
     chosen = _one_per_organisation(state)
     chosen = {node: chosen[node] for node in sorted(filled(state.terms, chosen))}
