@@ -32,7 +32,7 @@ from crimson_node.state import (
 )
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.entropy import Entropy
-from crimson_protocol.errors import CallerFault, PeerFault
+from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.validate import Appraisal, appraise
 from crimson_protocol.phases import legal
 from crimson_protocol.refusal import Refusal
@@ -47,7 +47,7 @@ from crimson_protocol.wire.messages.unmask import UnmaskRequest
 from crimson_protocol.wire.records import Record
 from crimson_protocol.wire.table import Role, parse_body, parse_envelope
 
-ENCLAVE = "enclave"
+ENCLAVE, GATEWAY = "enclave", "gateway"
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,14 @@ class Agent:
 
     def _open(self, data: bytes) -> Record:
         nodes = len(self.member.policy.roster)
+        enclave = _enclave_key(self.state)
         try:
             envelope, kind = parse_envelope(data, Role.ENCLAVE, nodes)
-            envelope.verify(_enclave_key(self.state).ed25519, ENCLAVE)
+            # What the enclave did not sign is the relay's own.
+            envelope.verify(enclave.ed25519, GATEWAY)
+        except PeerFault as fault:
+            raise fault.blamed_on(GATEWAY) from fault
+        try:
             return parse_body(envelope, kind, nodes)
         except PeerFault as fault:
             raise fault.blamed_on(ENCLAVE) from fault
@@ -194,6 +199,6 @@ def _enclave_key(state: State) -> DualPublic:
         case Ready():
             return state.appraisal.receipt_key
         case Finished() | Withdrawn():
-            raise CallerFault(Refusal.WRONG_PHASE, "no attempt is running")
+            raise PeerFault(Refusal.WRONG_PHASE, "no attempt is running", GATEWAY)
         case _:
             return state.enclave

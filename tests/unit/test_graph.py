@@ -17,6 +17,7 @@ from crimson_protocol.graph import Graph, buckets, build_graph, permutation, sea
 from crimson_protocol.refusal import Refusal
 
 SEED = bytes(range(32))
+PINNED = "5d820f00d75e36bd72686869e697860cbb512fcd11b2fcffcd58a3d3318f0730"
 
 
 def seed_of(number: int) -> bytes:
@@ -114,7 +115,24 @@ def test_sparse_graph_is_exactly_regular(n: int) -> None:
     assert graph == build_graph(SEED, list(reversed(members)), [members], found)
     again = build_graph(seed_of(1), members, [members], found)
     assert again.neighbours != graph.neighbours
-    assert all(graph.neighbours[index] != graph.holders[index] - {index} for index in members)
+
+
+def test_masks_shares_buckets_and_cycles_are_drawn_apart() -> None:
+    parts = [range(150), range(150, 300)]
+    graph = build_graph(SEED, range(300), parts, sparse(300, 20, 20), {150: sparse(150, 20, 20)})
+    assert any(
+        {other - 150 for other in graph.neighbours[index + 150]} != graph.neighbours[index]
+        for index in parts[0]
+    )
+    whole = build_graph(SEED, range(300), [range(300)], sparse(300, 20, 20))
+    assert any(whole.neighbours[index] != whole.holders[index] - {index} for index in range(300))
+
+
+def test_sparse_graph_is_pinned() -> None:
+    """Both ends of a round must draw the same graph, also across versions of this code."""
+    graph = build_graph(SEED, range(150), [range(150)], sparse(150, 8, 6))
+    drawn = [(sorted(graph.neighbours[index]), sorted(graph.holders[index])) for index in range(150)]
+    assert sha256(repr(drawn).encode()).hexdigest() == PINNED
 
 
 def test_every_allowed_degree_is_reached() -> None:
