@@ -17,12 +17,11 @@ from itertools import count
 from struct import pack, unpack
 
 from crimson_protocol.cohort import DENSE_LIMIT, Numbers, densest_degree
-from crimson_protocol.crypto.labels import PREFIX
+from crimson_protocol.crypto.labels import GRAPH_STREAM
 from crimson_protocol.errors import CallerFault
 from crimson_protocol.refusal import Refusal
 
 SEED_BYTES = 32
-_LABEL = (PREFIX + "graph-stream").encode()
 # Tries for one edge before its cycle is drawn anew, and draws of one cycle before the seed is given up.
 _EDGE_TRIES = 1024
 _CYCLE_DRAWS = 256
@@ -49,7 +48,7 @@ class _Stream:
         if len(seed) != SEED_BYTES:
             raise CallerFault(Refusal.WRONG_LENGTH, "a graph seed has 32 bytes")
         # The purpose is the only part of variable length, so its length goes before it.
-        head = _LABEL + pack(">B", len(purpose)) + purpose + seed + pack(">II", a, b)
+        head = GRAPH_STREAM.encode() + pack(">B", len(purpose)) + purpose + seed + pack(">II", a, b)
         self._next = self._words(head).__next__
 
     @staticmethod
