@@ -86,10 +86,13 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
     return failure.exit_code
 
 
-def run_app(app: typer.Typer, argv: list[str], name: str) -> int:
-    """Run a typer application as one command of the launcher; bad usage gives exit code 4."""
+def run_app(app: typer.Typer, argv: list[str], name: str, defaults: dict[str, Any] | None = None) -> int:
+    """Run a typer application as one command of the launcher; bad usage gives exit code 4.
+
+    `defaults` stand in for the options' own defaults, by parameter name.
+    """
     try:
-        return int(app(argv, prog_name=name, standalone_mode=False) or OK)
+        return int(app(argv, prog_name=name, standalone_mode=False, default_map=defaults) or OK)
     except TyperException as error:
         hint = f"{name} --help lists the options, with examples"
         return print_failure(Failure(BAD_INPUT, "usage", _usage(error), hint), as_json="--json" in argv)

@@ -1,6 +1,7 @@
 """What people and programs see of `crimson train`: exit codes, the envelope, and errors with a next step."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def table(change: dict[int, str] | None = None, columns: str = "site,time,event,
     for number, line in (change or {}).items():
         lines[number - 1] = line
     return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch, tmp_path):
+    """No settings of the machine that runs the tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("FL_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`crimson train`: a federation on one machine."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from crimson_simulation.dataset import read_pooled
 from crimson_simulation.forecast import forecast, forecast_table
 from crimson_simulation.options import BadOption, TrainOptions
 from crimson_simulation.outcome import INTERRUPTED, OK, failure_of, print_data, print_failure, run_app
+from crimson_simulation.settings import option_defaults, read_settings
 from crimson_simulation.summary import summarise, write_outputs
 from crimson_simulation.survival import run
 from crimson_simulation.terminal import TerminalDisplay, closing_table
@@ -162,4 +164,11 @@ def _refuse_missing(*, model: str, engine: str, attack: str | None) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point of the launcher."""
-    return run_app(app, argv, "crimson train")
+    try:
+        defaults = option_defaults(read_settings(os.environ))
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        return print_failure(failure, as_json="--json" in argv)
+    return run_app(app, argv, "crimson train", defaults)
