@@ -87,7 +87,7 @@ def default_numbers(nodes: int, **changes: object) -> RoundNumbers:
         "clip_micro": 8_000_000,
         "weight_cap": 16,
         "bucket_size": None,
-        "min_cohort": corrupt_count(nodes, corrupt) + 3,
+        "min_cohort": changes.get("min_cohort") or corrupt_count(nodes, corrupt) + 3,
         "corrupt": corrupt,
         "dropout": (1, 10),
         "noise_micro": 0,
@@ -237,7 +237,9 @@ class Play:
         """The enclave's phase ends; what it says, not yet delivered."""
         return list(self.session.close())
 
-    def deliver(self, said: Iterable[Said], to: Iterable[int] | None = None) -> dict[int, Reply]:
+    def deliver(
+        self, said: Iterable[Said], to: Iterable[int] | None = None, *, upload: bool = True
+    ) -> dict[int, Reply]:
         """Hand messages to nodes, upload their replies, and give the replies. Refusals go to `refused`."""
         replies: dict[int, Reply] = {}
         chosen = list(range(self.nodes)) if to is None else list(to)
@@ -250,7 +252,8 @@ class Play:
                     continue
                 if reply is not None:
                     replies[index] = reply
-                    self.upload(index, reply)
+                    if upload:
+                        self.upload(index, reply)
         return replies
 
     def upload(self, index: int, reply: Reply) -> tuple[Fault, ...]:
@@ -310,3 +313,14 @@ class Play:
         layout = terms_of(self.session.state).layout
         lanes = [layout.read(self.encoded[node], 0, layout.body).view(np.int32) for node in accepted]
         return np.sum(np.array(lanes, np.int64), axis=0)
+
+
+def lanes(play: Play) -> np.ndarray:
+    """The opened sum over all buckets, as signed integers."""
+    totals, _ = play.opened[-1]
+    parts = [totals.layout.read(bucket.words, 0, totals.layout.body) for bucket in totals.buckets]
+    bits = totals.layout.numbers.ring_bits
+    signed = [
+        ((part.astype(np.int64) + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1)) for part in parts
+    ]
+    return np.sum(signed, axis=0)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from crimson_enclave.rounds.unmask import owners
 from crimson_enclave.state import Dealing, Spool, Unmasking
-from crimson_protocol.crypto.labels import PAIR_COMMITMENT, ROOT_COMMITMENT, SELF_COMMITMENT
+from crimson_protocol import faults
+from crimson_protocol.crypto.labels import PAIR_COMMITMENT
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.faults import BadDealerProof, ShownShare
 from crimson_protocol.graph import sealer
@@ -18,10 +19,9 @@ from crimson_protocol.layout import Slice
 from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.boxes import open_pair, pair_info
-from crimson_protocol.secret.commitments import check, commit
+from crimson_protocol.secret.commitments import check
 from crimson_protocol.secret.keys import RoundRoot, Secret
 from crimson_protocol.secret.masking import Stream, apply_streams, pair_added, pair_stream, self_stream
-from crimson_protocol.secret.shamir import combine
 from crimson_protocol.wire.messages.share import RowLeaf
 
 
@@ -51,14 +51,8 @@ def rebuild(state: Unmasking) -> Rebuilt:
     for owner, which in owners(state):
         holders = sorted(state.opened[owner])[: agreement.cohort.threshold]
         shares = {holder + 1: state.opened[owner][holder] for holder in holders}
-        advertised = agreement.advertisements[owner]
-        secret = Secret(combine(shares))
-        label, commitment = (
-            (SELF_COMMITMENT, advertised.self_commitment)
-            if which == "self"
-            else (ROOT_COMMITMENT, advertised.root_commitment)
-        )
-        if commit(label, secret) != commitment:
+        secret = faults.rebuild(which, shares, agreement.advertisements[owner])
+        if secret is None:
             proof = _proof(state, owner, which, holders)
             raise BadDealer(agreement.terms.policy.name(owner), proof)
         if which == "self":
@@ -122,7 +116,17 @@ def _pair_secrets(
         root, mask_key = rebuilt.roots[gone], rebuilt.roots[gone].mask_key()
         for peer in sorted(agreement.graph.neighbours[gone] & accepted):
             if sealer(gone, peer) == gone:
-                yield (gone, peer), root.pair_secret(agreement.t0, gone, peer)
+                secret, dealt = root.pair_secret(agreement.t0, gone, peer), state.dealings[gone].leaf(peer)
+                committed = dealt.pair_commitment if dealt else None
+                # The peer masked with what it was sealed: anything else than its root gives is the dealer's fault.
+                check(
+                    PAIR_COMMITMENT,
+                    secret,
+                    committed or b"",
+                    Refusal.BAD_DEALER,
+                    agreement.terms.policy.name(gone),
+                )
+                yield (gone, peer), secret
                 continue
             leaf, box = pair_box(state.dealings, peer, gone, spool)
             try:

@@ -19,7 +19,7 @@ def publish(
 
     The caller makes leaf and output durable together before the bytes go out.
     """
-    receipt = released.receipt
+    receipt, offered = released.receipt, released.judged.agreement.terms.offer.checkpoint.size
     signed = sign_receipt(key, receipt)
     index, checkpoint = log.append(release_event(receipt, signed)), log.checkpoint()
     artifact = seal_artifact(policy, receipt, released.artifact, entropy)
@@ -30,5 +30,6 @@ def publish(
         checkpoint=sign_checkpoint(key, receipt.federation, checkpoint, receipt.time).to_bytes(),
         leaf_index=index,
         inclusion=log.tree.inclusion_proof(index, checkpoint.size),
+        consistency=log.tree.consistency_proof(offered, checkpoint.size),
     )
     return signed, sign_message(key.round_signer, None, message)

@@ -113,7 +113,9 @@ class Session:
         if not (again and isinstance(self.state, Aborted)):
             self.culprits = frozenset()
             return proven
-        self.culprits |= {index for index, entry in enumerate(self.policy.roster) if entry.node in self.state.culprits}
+        self.culprits |= {
+            index for index, entry in enumerate(self.policy.roster) if entry.node in self.state.culprits
+        }
         return proven | self.culprits
 
     def base(self, model: str) -> bytes:
@@ -184,7 +186,8 @@ class Session:
     def _remember(self, judged: Judged, aborted: Aborted) -> None:
         offer, names = judged.agreement.terms.offer, self.policy.name
         accepted = frozenset(judged.verdict.accepted)
-        convicted = frozenset(node for node in accepted if aborted.proofs and names(node) in aborted.culprits)
+        nodes = range(len(self.policy.roster)) if aborted.proofs else ()
+        convicted = frozenset(node for node in nodes if names(node) in aborted.culprits)
         self.unreleased[offer.model] = Unreleased(offer.model_digest, accepted, aborted.proofs, convicted)
 
     def _said(self, kind: str, messages: Iterable[tuple[int | None, bytes]]) -> Outgoing:

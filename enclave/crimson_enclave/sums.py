@@ -26,7 +26,8 @@ class BucketSums:
     def absorb(self, node: int, payload: Iterable[bytes], digest: bytes) -> None:
         """Add the node's vector once it arrived whole, with the digest it signed; otherwise nothing changes.
 
-        Raises PeerFault: WRONG_LENGTH on the node, DIGEST_DIFFERS on the gateway, whose bytes they are.
+        Raises PeerFault(WRONG_LENGTH, NOT_CANONICAL, DIGEST_DIFFERS): on the node only where it signed the
+        digest of these very bytes, else on the gateway, whose bytes they are.
         """
         vector = self._receive(payload, digest)
         total = self.bucket(self._place[node])
@@ -47,10 +48,13 @@ class BucketSums:
     def _receive(self, payload: Iterable[bytes], digest: bytes) -> Words:
         hasher = hashlib.sha256()
         unpacker = Unpacker(self._scratch, self._layout.numbers.ring_bits, Into.WRITE)
-        for piece in payload:
-            hasher.update(piece)
-            unpacker.feed(piece)
-        unpacker.finish()
+        try:
+            for piece in payload:
+                hasher.update(piece)
+                unpacker.feed(piece)
+            unpacker.finish()
+        except PeerFault as fault:
+            raise fault if hasher.digest() == digest else fault.blamed_on("gateway") from fault
         if hasher.digest() != digest:
             raise PeerFault(Refusal.DIGEST_DIFFERS, "the vector's bytes are not the signed ones", "gateway")
         return self._scratch

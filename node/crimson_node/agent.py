@@ -29,6 +29,7 @@ from crimson_node.state import (
     State,
     Submitted,
     Withdrawn,
+    attempt_digest,
 )
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.entropy import Entropy
@@ -107,7 +108,7 @@ class Agent:
         """Take one message of the enclave and give the reply, if there is one.
 
         Raises PeerFault with its culprit; the node then takes no further part in the attempt, except
-        that a message out of its phase or without a valid signature changes nothing.
+        that a message out of its phase, of another context or without a valid signature changes nothing.
         """
         message = self._open(data)
         if legal(Role.NODE, self.state.phase, type(message)) is None:
@@ -117,8 +118,9 @@ class Agent:
             return self._step(message, data, consistency)
         except PeerFault as fault:
             blamed = fault.blamed_on(ENCLAVE)
-            # A second request must not cost the first one its answer, and an offer may come again.
-            if not isinstance(self.state, Opened | Ready):
+            # A second request must not cost the first one its answer, and an offer may come again. What was
+            # signed for another attempt or phase may be the relay's replay.
+            if not isinstance(self.state, Opened | Ready) and fault.code is not Refusal.WRONG_CONTEXT:
                 self.state = Withdrawn(str(blamed))
             raise blamed from fault
 
@@ -165,6 +167,8 @@ class Agent:
                 reply = None
                 self._journal.append(entry, now)
             case _, Abort():
+                if message.offer_digest != attempt_digest(self.state):
+                    raise PeerFault(Refusal.WRONG_CONTEXT, "the abort is of another attempt", ENCLAVE)
                 state, reply = Withdrawn(message.code), None
             case _:
                 raise AssertionError("the phase table allows a pair that no step takes")

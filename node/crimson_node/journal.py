@@ -4,6 +4,7 @@ Every entry is on disk before the message it stands for leaves. A kill in the mi
 torn last entry, which is cut off on the next start: its message was never sent.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ KINDS: dict[str, type[Record]] = {
 }
 _KIND_OF = {record: kind for kind, record in KINDS.items()}
 MAX_ENTRY = 1 << 20
+MAX_LINE = MAX_ENTRY + 256
 GENESIS = bytes(32)
 
 
@@ -57,15 +59,20 @@ class Journal:
         lines, whole = _read(path)
         if path.exists() and path.stat().st_size > whole:
             os.truncate(path, whole)
-        self._last = lines[-1][0] if lines else GENESIS
+        self._last, self._length = lines[-1][0] if lines else GENESIS, whole
         self.seen: Seen = fold(entry for _, entry in lines)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def append(self, entry: Entry, time: int) -> None:
         """Make the entry durable; only then may its message be sent."""
         line = Line(self._last, time, _KIND_OF[type(entry)], entry.to_bytes()).to_bytes()
-        os.write(self._file, len(line).to_bytes(4, "big") + line)
+        data = len(line).to_bytes(4, "big") + line
+        if os.write(self._file, data) != len(data):
+            # A full disk may take a part: nothing may follow it, and the message must not leave.
+            os.ftruncate(self._file, self._length)
+            raise OSError(errno.ENOSPC, "the journal could not be written", str(self._path))
         os.fsync(self._file)
+        self._length += len(data)
         self._last = hashlib.sha256(line).digest()
         self.seen = self.seen.after(entry)
 
@@ -87,9 +94,16 @@ def _read(path: Path) -> tuple[list[tuple[bytes, Entry]], int]:
 
 
 def _whole(data: bytes) -> int:
+    """Length of the file up to its last whole line. What is torn is a line that this code could have written:
+    cutting off anything else would forget confirmations."""
     at = 0
-    while at + 4 <= len(data) and at + 4 + int.from_bytes(data[at : at + 4], "big") <= len(data):
-        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    while at + 4 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if not 0 < length <= MAX_LINE:
+            raise CallerFault(Refusal.LOG_WENT_BACK, f"the journal is damaged at byte {at}")
+        if at + 4 + length > len(data):
+            break
+        at += 4 + length
     return at
 
 
@@ -99,7 +113,7 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, Entry, int]]:
         length = int.from_bytes(data[at : at + 4], "big")
         raw = data[at + 4 : at + 4 + length]
         try:
-            line = Line.from_bytes(raw, MAX_ENTRY + 256)
+            line = Line.from_bytes(raw, MAX_LINE)
             entry = KINDS[line.kind].from_bytes(line.body, MAX_ENTRY)
         except PeerFault as fault:
             raise CallerFault(Refusal.LOG_WENT_BACK, f"the journal is damaged at byte {at}") from fault

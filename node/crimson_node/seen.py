@@ -69,13 +69,14 @@ Entry = PolicySeen | OfferSeen | VectorSent | VerdictConfirmed | VerdictReleased
 
 @dataclass(frozen=True)
 class Seen:
-    """High-water marks. `unreleased` holds, per model, the last confirmed verdict without a receipt."""
+    """High-water marks. `unreleased` holds, per model and its digest, the last confirmed verdict without a
+    receipt: a round on another digest in between must not make it forgotten."""
 
     policy_serial: int = 0
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     confirmed: Mapping[str, int] = field(default_factory=dict)
-    unreleased: Mapping[str, VerdictConfirmed] = field(default_factory=dict)
+    unreleased: Mapping[tuple[str, bytes], VerdictConfirmed] = field(default_factory=dict)
 
     def after(self, entry: Entry) -> "Seen":
         """The marks once `entry` is in the journal."""
@@ -89,13 +90,13 @@ class Seen:
                 return self
             case VerdictConfirmed():
                 confirmed = {**self.confirmed, entry.model: entry.round}
-                return replace(self, confirmed=confirmed, unreleased={**self.unreleased, entry.model: entry})
+                unreleased = {**self.unreleased, (entry.model, entry.model_digest): entry}
+                return replace(self, confirmed=confirmed, unreleased=unreleased)
             case VerdictReleased():
-                waiting = self.unreleased.get(entry.model)
                 rest = {
-                    model: verdict
-                    for model, verdict in self.unreleased.items()
-                    if not (verdict is waiting and verdict.v == entry.v)
+                    place: verdict
+                    for place, verdict in self.unreleased.items()
+                    if (verdict.model, verdict.v) != (entry.model, entry.v)
                 }
                 return replace(self, unreleased=rest, checkpoint=entry.checkpoint)
 

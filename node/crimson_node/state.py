@@ -119,3 +119,20 @@ class Withdrawn:
 State = (
     Ready | Advertised | SharesDealt | Submitted | FrozenInputs | Confirmed | Opened | Finished | Withdrawn
 )
+
+
+def attempt_digest(state: State) -> bytes | None:
+    """Digest of the offer that the running attempt began with, in any phase that has one."""
+    match state:
+        case Advertised():
+            return state.terms.offer_digest
+        case SharesDealt():
+            return state.agreement.terms.offer_digest
+        case Submitted():
+            return state.dealt.agreement.terms.offer_digest
+        case FrozenInputs():
+            return state.frozen.dealt.agreement.terms.offer_digest
+        case Confirmed() | Opened():
+            return state.judged.agreement.terms.offer_digest
+        case _:
+            return None

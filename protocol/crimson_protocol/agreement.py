@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from crimson_protocol import transcript
-from crimson_protocol.cohort import DENSE_LIMIT, Numbers, bucket_floor, corrupt_count, numbers
+from crimson_protocol.cohort import DENSE_LIMIT, Numbers, bucket_floor, corrupt_count, numbers, quorum
 from crimson_protocol.errors import PeerFault, PolicyRefusal
-from crimson_protocol.graph import Graph, buckets, build_graph
+from crimson_protocol.graph import Graph, buckets, build_graph, sealer
 from crimson_protocol.layout import Layout
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import Advertise, Offer
+from crimson_protocol.wire.messages.share import ShareRow
 from crimson_protocol.wire.messages.submit import Dealer
 
 
@@ -38,6 +39,7 @@ class Agreement:
     envelopes: Mapping[int, bytes] = field(repr=False)
     cohort: Numbers
     bucket_cohorts: Mapping[int, Numbers] = field(repr=False)
+    floors: Mapping[tuple[int, ...], int] = field(repr=False)
     graph: Graph = field(repr=False)
     t0: bytes
 
@@ -54,10 +56,19 @@ class Agreement:
         return max(self.terms.offer.numbers.min_cohort, self.cohort.corrupt + 3)
 
     def open_floor(self, bucket: tuple[int, ...]) -> int:
-        """Accepted nodes that a bucket needs to be opened: c_b + 3, or the declared smaller bucket size."""
-        sound = bucket_floor(len(bucket), self.terms.offer.numbers.corrupt)
-        declared = self.terms.offer.numbers.bucket_size
-        return sound if declared is None else min(sound, declared)
+        """Accepted nodes that a bucket needs to be opened (`open_floors`)."""
+        return self.floors[bucket]
+
+    def row_complete(self, dealer: int, row: ShareRow) -> bool:
+        """Whether commitments and boxes stand exactly where the graph wants them."""
+        peer = row.recipient
+        holds = peer in self.graph.holders[dealer]
+        seals = peer in self.graph.neighbours[dealer] and sealer(dealer, peer) == dealer
+        return (
+            (row.self_commitment is not None) == (row.root_commitment is not None) == holds
+            and (row.share_box is not None) == (holds and peer != dealer)
+            and (row.pair_box is not None) == (row.pair_commitment is not None) == seals
+        )
 
     def live_degree(self, bucket: tuple[int, ...]) -> int:
         """Accepted neighbours that an accepted node of the bucket needs; none where the bucket is complete."""
@@ -87,23 +98,26 @@ def offer_digest(envelope: bytes) -> bytes:
     return hashlib.sha256(envelope).digest()
 
 
-def policy_buckets(policy: Policy, size: int | None, members: Iterable[int]) -> tuple[tuple[int, ...], ...]:
-    """The roster epoch's fixed buckets, cut down to `members`; empty ones are left out."""
-    present = set(members)
-    whole = buckets(transcript.bucket_seed(policy), policy.active(), size)
-    cut = (tuple(node for node in bucket if node in present) for bucket in whole)
-    return tuple(bucket for bucket in cut if bucket)
+def open_floors(terms: Terms, members: Iterable[int]) -> dict[tuple[int, ...], int]:
+    """The roster epoch's fixed buckets, cut down to `members`, each with the accepted nodes that open it.
+
+    That is c_b + 3, or a declared smaller bucket size. c_b counts the whole bucket of the epoch, present or
+    not: otherwise a broken enclave that withholds honest advertisements lowers it. Empty ones are left out.
+    """
+    knobs, present, floors = terms.offer.numbers, set(members), {}
+    size, corrupt = knobs.bucket_size, knobs.corrupt
+    declared = size if size is not None and size < bucket_floor(size, corrupt) else None
+    for whole in buckets(transcript.bucket_seed(terms.policy), terms.policy.active(), size):
+        if cut := tuple(node for node in whole if node in present):
+            sound = bucket_floor(len(whole), corrupt)
+            floors[cut] = sound if declared is None else min(sound, declared)
+    return floors
 
 
 def filled(terms: Terms, nodes: Iterable[int]) -> frozenset[int]:
     """Those of `nodes` whose bucket has enough of them to be opened at all."""
-    numbers_ = terms.offer.numbers
-    kept: set[int] = set()
-    for bucket in policy_buckets(terms.policy, numbers_.bucket_size, nodes):
-        floor = bucket_floor(len(bucket), numbers_.corrupt)
-        if len(bucket) >= (floor if numbers_.bucket_size is None else min(floor, numbers_.bucket_size)):
-            kept |= set(bucket)
-    return frozenset(kept)
+    floors = open_floors(terms, nodes)
+    return frozenset(node for bucket, floor in floors.items() if len(bucket) >= floor for node in bucket)
 
 
 def agree(
@@ -121,20 +135,24 @@ def agree(
     organisations = [policy.roster[node].organisation for node in members]
     if len(set(organisations)) != len(organisations):
         raise PeerFault(Refusal.ORGANISATION_TWICE, "one organisation appears twice", "enclave")
-    knobs = offer.numbers
-    least = max(knobs.min_cohort, corrupt_count(len(members), knobs.corrupt) + 3)
+    knobs, active = offer.numbers, len(policy.active())
+    # Fewer than a quorum could never confirm, and the threshold of so small a round could lie within reach
+    # of the roster's corrupt nodes.
+    confirmations = quorum(active, knobs.corrupt)
+    least = max(knobs.min_cohort, corrupt_count(len(members), knobs.corrupt) + 3, confirmations)
     if len(members) < least:
         raise PeerFault(Refusal.COHORT_TOO_SMALL, f"{len(members)} nodes, at least {least} needed", "enclave")
-    parts = policy_buckets(policy, knobs.bucket_size, members)
+    floors = open_floors(terms, members)
+    parts = tuple(floors)
     try:
-        cohort, sized = _numbers(len(policy.active()), terms, parts)
+        cohort, sized = _numbers(active, terms, parts)
     except PolicyRefusal as refusal:
         raise PeerFault(Refusal.COHORT_TOO_SMALL, refusal.text, "enclave") from refusal
     roster = transcript.roster_digest(policy, envelopes)
     seed = transcript.graph_seed(roster, offer.checkpoint, nonce)
     graph = build_graph(seed, members, parts, cohort, sized)
     t0 = transcript.t0(offer, terms.offer_digest, roster, seed, transcript.bucket_seed(policy))
-    return Agreement(terms, dict(advertised), dict(envelopes), cohort, sized, graph, t0)
+    return Agreement(terms, dict(advertised), dict(envelopes), cohort, sized, floors, graph, t0)
 
 
 def _numbers(

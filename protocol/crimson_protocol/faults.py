@@ -1,5 +1,6 @@
 """Fault proofs: what convicts a node before anybody who holds the policy, without trusting the enclave."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from crimson_protocol.log import leaf_hash, verify_inclusion
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.commitments import check, commit
-from crimson_protocol.secret.keys import Secret
+from crimson_protocol.secret.keys import RoundRoot, Secret
 from crimson_protocol.secret.shamir import combine
 from crimson_protocol.wire.envelope import Envelope
 from crimson_protocol.wire.messages.advertise import Advertise
@@ -65,7 +66,8 @@ def convict(data: bytes, policy: Policy, attempt: Attempt) -> int:
     for envelope, record in ((advertisement, Advertise), (manifest, Manifest)):
         if envelope.kind != BY_RECORD[record].kind:
             raise PeerFault(Refusal.BAD_DEALER, "the proof holds other messages than it should")
-        envelope.verify(policy.roster[dealer].identity_key, policy.name(dealer))
+        # Whoever attached a forged proof is at fault, not the node it names.
+        envelope.verify(policy.roster[dealer].identity_key)
     advertised = Advertise.from_bytes(advertisement.body, MAX_ADVERTISEMENT)
     committed = Manifest.from_bytes(manifest.body, 512)
     if advertised.offer_digest != attempt.offer_digest or committed.t0 != attempt.t0:
@@ -74,15 +76,28 @@ def convict(data: bytes, policy: Policy, attempt: Attempt) -> int:
     shares = _committed_shares(proof, committed)
     if len(shares) != attempt.threshold:
         raise PeerFault(Refusal.BAD_DEALER, "the proof needs exactly a threshold of distinct shares")
-    # F4: together they rebuild another secret than the committed one.
-    rebuilt = Secret(combine(shares))
-    label, commitment = {
-        "self": (SELF_COMMITMENT, advertised.self_commitment),
-        "root": (ROOT_COMMITMENT, advertised.root_commitment),
-    }[proof.secret]
-    if commit(label, rebuilt) == commitment:
+    # F4: together they do not rebuild what the dealer advertised.
+    if rebuild(proof.secret, shares, advertised) is not None:
         raise PeerFault(Refusal.BAD_DEALER, "the shares rebuild the committed secret: nobody is convicted")
     return dealer
+
+
+def rebuild(which: str, shares: Mapping[int, bytes], advertised: Advertise) -> Secret | None:
+    """The secret that a threshold of *committed* shares gives, or None where their dealer is at fault.
+
+    The dealer's, and nobody else's: a share outside the field, another secret than it committed to, or a
+    root that its advertised mask key does not follow from.
+    """
+    try:
+        secret = combine(shares)
+    except PeerFault:
+        return None
+    if which == SECRETS[0]:
+        seed = Secret(secret)
+        return seed if commit(SELF_COMMITMENT, seed) == advertised.self_commitment else None
+    root = RoundRoot(secret)
+    good = commit(ROOT_COMMITMENT, root) == advertised.root_commitment
+    return root if good and root.mask_key().public == advertised.mask_key else None
 
 
 def _committed_shares(proof: BadDealerProof, manifest: Manifest) -> dict[int, bytes]:

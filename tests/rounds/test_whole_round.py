@@ -1,20 +1,9 @@
 """Whole rounds in memory: the secure sum is the plain sum, whoever drops."""
 
 import numpy as np
-from tests.playground import MODEL, default_numbers
+from tests.playground import MODEL, default_numbers, lanes
 
 from crimson_node.member import Update
-
-
-def lanes(play) -> np.ndarray:
-    """The opened sum over all buckets, as signed integers."""
-    totals, _ = play.opened[-1]
-    parts = [totals.layout.read(bucket.words, 0, totals.layout.body) for bucket in totals.buckets]
-    bits = totals.layout.numbers.ring_bits
-    signed = [
-        ((part.astype(np.int64) + (1 << (bits - 1))) % (1 << bits)) - (1 << (bits - 1)) for part in parts
-    ]
-    return np.sum(signed, axis=0)
 
 
 def test_everybody_stays(play):

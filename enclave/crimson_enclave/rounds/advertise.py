@@ -11,6 +11,7 @@ from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.format import Claims
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.boxes import refuse_bad_key
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.wire.messages.advertise import Advertise, Checkpoint, Offer
@@ -58,13 +59,15 @@ def open_attempt(
 def take_advertise(state: Advertising, envelope: bytes, message: Advertise) -> Advertising:
     """Step 2 at the enclave: one advertisement per active node, for this very offer.
 
-    The signature was checked by the dispatcher. Raises PeerFault(WRONG_CONTEXT, EQUIVOCATION).
+    The signature was checked by the dispatcher. Raises PeerFault(WRONG_CONTEXT, EQUIVOCATION, MALFORMED).
     """
     if message.offer_digest != state.terms.offer_digest:
         raise PeerFault(Refusal.WRONG_CONTEXT, "the advertisement answers another offer")
     known = state.advertised.get(message.node)
     if known is not None and known.envelope != envelope:
         raise PeerFault(Refusal.EQUIVOCATION, "a second, different advertisement")
+    for key in (message.mask_key, message.share_key):
+        refuse_bad_key(key)
     return replace(state, advertised={**state.advertised, message.node: Advertised(envelope, message)})
 
 

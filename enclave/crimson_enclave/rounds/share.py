@@ -7,12 +7,11 @@ from crimson_enclave.state import Aborted, Dealing, Sharing, Submitting, Taken
 from crimson_enclave.sums import BucketSums
 from crimson_protocol.agreement import Agreement, deal
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.graph import sealer
 from crimson_protocol.log import MerkleLog, leaf_hash, merkle_root
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.wire.envelope import Envelope
-from crimson_protocol.wire.messages.share import Manifest, Share, ShareRow
+from crimson_protocol.wire.messages.share import Manifest, Share
 from crimson_protocol.wire.messages.submit import Dealer, Delivery, Shared
 from crimson_protocol.wire.table import BY_RECORD
 
@@ -32,7 +31,7 @@ def take_share(state: Sharing, node: int, message: Share) -> Sharing:
     if tuple(row.recipient for row in message.rows) != agreement.recipients(node):
         raise PeerFault(Refusal.MANIFEST_ALTERED, "the rows are not those of this dealer's recipients")
     for row in message.rows:
-        if not row_complete(agreement, node, row):
+        if not agreement.row_complete(node, row):
             raise PeerFault(Refusal.MANIFEST_ALTERED, "a row has a box or commitment too many or too few")
     # 4.2: the manifest commits to these rows.
     leaves = [row.leaf().to_bytes() for row in message.rows]
@@ -55,18 +54,6 @@ def open_manifest(agreement: Agreement, node: int, data: bytes) -> Manifest:
     if manifest.t0 != agreement.t0 or manifest.node != node:
         raise PeerFault(Refusal.WRONG_CONTEXT, "the manifest was made for another T0")
     return manifest
-
-
-def row_complete(agreement: Agreement, dealer: int, row: ShareRow) -> bool:
-    """Commitments and boxes stand exactly where the graph wants them."""
-    graph, peer = agreement.graph, row.recipient
-    holds = peer in graph.holders[dealer]
-    seals = peer in graph.neighbours[dealer] and sealer(dealer, peer) == dealer
-    return (
-        (row.self_commitment is not None) == (row.root_commitment is not None) == holds
-        and (row.share_box is not None) == (holds and peer != dealer)
-        and (row.pair_box is not None) == (row.pair_commitment is not None) == seals
-    )
 
 
 def close_share(state: Sharing) -> tuple[Submitting, Iterator[tuple[int, bytes]]] | tuple[Aborted, None]:

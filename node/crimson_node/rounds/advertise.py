@@ -34,7 +34,7 @@ def advertise(
     offer's checkpoint extends the last one seen. Raises PeerFault on the enclave.
     """
     _judge_enclave(ready.appraisal, offer, now)
-    _judge_policy(member, seen, offer)
+    _judge_policy(member, seen, offer, now)
     _judge_update(ready, offer)
     _judge_place(seen, offer, consistency)
     secrets = AttemptSecrets(RoundRoot.fresh(entropy), Secret.fresh(entropy), BoxKey.fresh(entropy))
@@ -64,8 +64,10 @@ def _judge_enclave(appraisal: Appraisal, offer: Offer, now: int) -> None:
         )
 
 
-def _judge_policy(member: Member, seen: Seen, offer: Offer) -> None:
+def _judge_policy(member: Member, seen: Seen, offer: Offer, now: int) -> None:
     policy = member.policy
+    if now >= policy.expires:
+        raise PeerFault(Refusal.EXPIRED, f"policy {policy.serial} has expired", "enclave")
     # 2.2: never back to an earlier policy, and exactly the one this node verified.
     if offer.policy_serial < max(seen.policy_serial, policy.serial):
         raise PeerFault(

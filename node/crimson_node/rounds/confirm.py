@@ -32,9 +32,9 @@ def confirm(
     if seen.confirmed.get(offer.model, 0) >= offer.round:
         raise PeerFault(Refusal.SECOND_VERDICT, "this round has this node's confirmation already", "enclave")
     # 9.7: an earlier confirmed verdict on the same model that was never released holds the cohort fixed.
-    earlier = seen.unreleased.get(offer.model)
+    earlier = seen.unreleased.get((offer.model, offer.model_digest))
     by_conviction = False
-    if earlier is not None and earlier.model_digest == offer.model_digest:
+    if earlier is not None:
         by_conviction = _same_survivors(judged, member, earlier, governor)
     entry = VerdictConfirmed(
         model=offer.model,

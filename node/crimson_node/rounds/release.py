@@ -7,7 +7,7 @@ from crimson_node.seen import VerdictReleased
 from crimson_node.state import Confirmed, Finished, Opened
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
-from crimson_protocol.log import leaf_hash, verify_inclusion
+from crimson_protocol.log import leaf_hash, verify_consistency, verify_inclusion
 from crimson_protocol.receipt import Receipt, release_event, verify_receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.artifacts import open_artifact
@@ -28,7 +28,7 @@ def take_release(
         raise PeerFault(
             Refusal.RECEIPT_REJECTED, "the receipt tells another round than this node saw", "enclave"
         )
-    # 14.2: it stands in the log that the enclave signed.
+    # 14.2: it stands in the log that the enclave signed, and that log extends the offer's.
     signed = SignedCheckpoint.from_bytes(message.checkpoint, MAX_CHECKPOINT)
     signed.verify(state.enclave)
     if signed.federation != offer.federation or signed.checkpoint.size <= offer.checkpoint.size:
@@ -37,6 +37,8 @@ def take_release(
     size, root = signed.checkpoint.size, signed.checkpoint.root
     try:
         verify_inclusion(leaf, message.leaf_index, size, message.inclusion, root)
+        old = offer.checkpoint
+        verify_consistency(old.size, old.root, size, root, message.consistency)
     except PeerFault as fault:
         raise PeerFault(Refusal.LOG_WENT_BACK, fault.text, "enclave") from fault
     # 14.3: the artifact is the one the receipt names.

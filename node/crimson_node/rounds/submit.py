@@ -140,6 +140,8 @@ def _open(
     me, dealer, row, t0 = member.index, delivery.dealer, delivery.row, state.agreement.t0
     reason, shares, pair = "manifest", None, None
     try:
+        if not state.agreement.row_complete(dealer, row):
+            raise PeerFault(Refusal.MANIFEST_ALTERED, "a row has a box or commitment too many or too few")
         if row.share_box is not None:
             reason = "share-box"
             shares = open_shares(state.secrets.share_key, share_info(t0, dealer, me), row.share_box)

@@ -22,6 +22,11 @@ class HeldShares:
     root_share: Secret
 
 
+def refuse_bad_key(public: bytes) -> None:
+    """PeerFault(MALFORMED) for a public key that nothing can be sealed to: whoever sealed first would fail."""
+    primitives.box_seal(public, b"", b"")
+
+
 def share_info(t0: bytes, sender: int, recipient: int) -> bytes:
     """Context of a share box."""
     return cbor.encode([SHARE_BOX, t0, sender, recipient])

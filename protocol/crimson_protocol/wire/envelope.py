@@ -25,7 +25,7 @@ class Envelope(Record):
     body: Annotated[bytes, BytesUpTo(MAX_BODY)]
     signature: Signature
 
-    def verify(self, public: bytes, signer: str) -> None:
+    def verify(self, public: bytes, signer: str | None = None) -> None:
         """PeerFault(BAD_SIGNATURE) on `signer` unless the envelope was signed by `public`."""
         verify_ed25519(public, signed_bytes(self.kind, self.sender, self.body), self.signature, signer)
 

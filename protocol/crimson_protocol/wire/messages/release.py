@@ -40,7 +40,7 @@ class SealedArtifact(Record):
 
 @dataclass(frozen=True)
 class Release(Record):
-    """Sealed result, receipt, and the receipt's place in the log."""
+    """Sealed result, receipt, and the receipt's place in a log that extends the one the offer rested on."""
 
     v: Digest
     artifact: Annotated[SealedArtifact, Nested(SealedArtifact)]
@@ -48,6 +48,7 @@ class Release(Record):
     checkpoint: Annotated[bytes, BytesUpTo(8192)]
     leaf_index: Count
     inclusion: Annotated[tuple[bytes, ...], Items(Bytes(32), 64)]
+    consistency: Annotated[tuple[bytes, ...], Items(Bytes(32), 64)]
 
 
 @dataclass(frozen=True)

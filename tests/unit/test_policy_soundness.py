@@ -1,0 +1,169 @@
+"""Unsound combinations are refused with their reason, when a policy is written and when it is loaded."""
+
+from dataclasses import replace
+
+import pytest
+from tests.playground import NOW, default_numbers, default_rules, entropy, make_parties, sign_policy
+
+from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.policy.document import ModelRules, Policy, PrivacyRules, SketchRules
+from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.policy.soundness import reasons
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.keys import DualKey
+
+RECORD = PrivacyRules("record", 8000, 5, 0, 0, "record")
+NODE = PrivacyRules("node", 8000, 3, 0, 0, "node")
+
+
+def rules(nodes: int = 8, numbers: dict | None = None, **changes: object) -> ModelRules:
+    """Rules of one model with changes in its numbers and fields."""
+    return default_rules(default_numbers(nodes, **(numbers or {})), **changes)
+
+
+def policy(changed: ModelRules, nodes: int = 8) -> Policy:
+    """A policy of `nodes` hospitals with one model."""
+    return replace(make_parties(nodes).policy, models=(changed,))
+
+
+UNSOUND = {
+    "U1 value bits below eight": (rules(numbers={"value_bits": 7}), "value_bits"),
+    "U1 no clip": (rules(numbers={"clip_micro": 0}), "clip"),
+    "U1 empty buckets": (rules(numbers={"bucket_size": 0}), "no node"),
+    "U1 everybody corrupt": (rules(numbers={"corrupt": (1, 1), "min_cohort": 8}), "ratio below one"),
+    "U2 more than a third corrupt": (rules(numbers={"corrupt": (2, 5), "min_cohort": 8}), "one third"),
+    "U2 nobody corrupt, undeclared": (rules(numbers={"corrupt": (0, 1)}, disclosures=()), "no-corruption"),
+    "U3 two nodes": (rules(numbers={"min_cohort": 2}), "fewer than three"),
+    "U3 cohort below c + 3": (rules(numbers={"min_cohort": 3}), "c + 3"),
+    "U3 more organisations than there are": (rules(numbers={"min_cohort": 9}), "organisations"),
+    "U4 overflow": (rules(numbers={"ring_bits": 16, "value_bits": 12}), "overflow"),
+    "U4 noise overflows": (rules(numbers={"noise_micro": 8_000_000 * 4000}), "overflow"),
+    "U5 undeclared small buckets": (rules(numbers={"bucket_size": 2}, disclosures=()), "small-buckets"),
+    "U5 undeclared single updates": (rules(numbers={"bucket_size": 1}, disclosures=()), "single-updates"),
+    "U5 buckets beyond the cohort": (rules(numbers={"bucket_size": 9}), "exceeds"),
+    "U6 median of one sum": (rules(robust_rule="median"), "one bare sum"),
+    "U6 norm bound on one sum": (rules(robust_rule="norm-bound"), "binds nobody"),
+    "U6 filter without sketches": (rules(robust_rule="sketch-filter"), "without sketches"),
+    "U6 beyond the breakdown point": (
+        rules(numbers={"bucket_size": 2}, robust_rule="trimmed-mean", robust_tolerance=2),
+        "cannot tolerate 2",
+    ),
+    "U6 Krum beyond 2f + 3": (
+        rules(numbers={"bucket_size": 1}, robust_rule="krum", robust_tolerance=3),
+        "tolerate 3",
+    ),
+    "U7 enclave clip over a sum": (rules(enclave_clip=1), "bounds no node"),
+    "U8 Cox with record privacy": (rules(loss="cox-partial-likelihood", privacy=RECORD), "discrete hazard"),
+    "U9 rejection charged per record": (
+        rules(numbers={"bucket_size": 1}, robust_rule="norm-bound", privacy=RECORD),
+        "node sensitivity",
+    ),
+    "U10 dependent filter with central noise": (
+        rules(numbers={"bucket_size": 1}, robust_rule="krum", robust_tolerance=1, privacy=NODE),
+        "central noise",
+    ),
+    "U11 sketches with simulated evidence": (
+        rules(numbers={"parameters": 4096}, sketch=SketchRules(64, 4), disclosures=("sketches",)),
+        "both sketches and simulated",
+    ),
+    "U11 single updates with simulated evidence": (
+        rules(numbers={"bucket_size": 1}, disclosures=("single-updates",)),
+        "both single-updates and simulated",
+    ),
+    "U12 sketch compresses too little": (
+        rules(numbers={"parameters": 500}, sketch=SketchRules(64, 4), disclosures=("simulated", "sketches")),
+        "16-fold",
+    ),
+    "U12 sketch with a broken row": (
+        rules(numbers={"parameters": 4096}, sketch=SketchRules(66, 4), disclosures=("simulated", "sketches")),
+        "divide",
+    ),
+    "U13 private sum of counters": (
+        rules(numbers={"parameters": 0}, strategy="sum", privacy=NODE),
+        "exact counters",
+    ),
+    "U13 sum with parameters": (rules(strategy="sum"), "exact counters"),
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_an_unsound_combination_is_refused_with_its_reason(name):
+    changed, reason = UNSOUND[name]
+    found = reasons(policy(changed))
+    assert any(reason in text and text.startswith("model: ") for text in found), found
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_a_signature_does_not_make_it_sound(name):
+    changed, _ = UNSOUND[name]
+    parties = make_parties(8)
+    signed = sign_policy(parties.governor, replace(parties.policy, models=(changed,)))
+    with pytest.raises((PolicyRefusal, PeerFault)) as caught:
+        load_policy(signed, parties.governor.public, NOW)
+    assert caught.value.code in (Refusal.UNSOUND_POLICY, Refusal.MALFORMED)
+
+
+SOUND = {
+    "whole cohort": rules(),
+    "declared pairs": rules(numbers={"bucket_size": 2}),
+    "declared single updates": rules(numbers={"bucket_size": 1}),
+    "buckets of c + 3": rules(numbers={"bucket_size": 4}, disclosures=()),
+    "declared sketches": rules(
+        numbers={"parameters": 4096}, sketch=SketchRules(64, 4), disclosures=("simulated", "sketches")
+    ),
+    "hazard with record privacy": rules(loss="discrete-hazard", privacy=RECORD),
+    "trimmed mean over buckets": rules(
+        numbers={"bucket_size": 2}, robust_rule="trimmed-mean", robust_tolerance=1
+    ),
+    "twenty ring bits": rules(numbers={"ring_bits": 20, "value_bits": 12}),
+    "a sum of counters": rules(numbers={"parameters": 0}, strategy="sum"),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_combinations_pass(name):
+    assert reasons(policy(SOUND[name])) == []
+
+
+def test_three_nodes_need_the_declared_weakness():
+    assert reasons(make_parties(3).policy) == []
+
+
+@pytest.mark.parametrize("column", ["node", "organisation", "identity_key", "encryption_key"])
+def test_u14_the_roster_has_nothing_twice(column):
+    known = make_parties(6).policy
+    first, second, *rest = known.roster
+    doubled = replace(second, **{column: getattr(first, column)})
+    found = reasons(replace(known, roster=(first, doubled, *rest)))
+    assert any(column.replace("_", " ") in text and "twice" in text for text in found)
+
+
+def test_an_unsigned_policy_does_not_count():
+    parties = make_parties(4)
+    with pytest.raises(PeerFault):
+        load_policy(parties.policy.to_bytes(), parties.governor.public, NOW)
+
+
+def test_a_foreign_governor_is_named():
+    parties, foreign = make_parties(4), DualKey.fresh(entropy("foreign"))
+    with pytest.raises(PeerFault) as caught:
+        load_policy(sign_policy(foreign, parties.policy), parties.governor.public, NOW)
+    assert (caught.value.code, caught.value.culprit) == (Refusal.BAD_SIGNATURE, "governor")
+
+
+def test_an_altered_policy_is_refused():
+    parties = make_parties(4)
+    altered = bytearray(parties.signed)
+    altered[len(altered) // 2] ^= 1
+    with pytest.raises(PeerFault):
+        load_policy(bytes(altered), parties.governor.public, NOW)
+
+
+def test_a_policy_never_goes_back_nor_outlives_its_end():
+    parties = make_parties(4)
+    with pytest.raises(PeerFault) as caught:
+        load_policy(parties.signed, parties.governor.public, NOW, at_least=2)
+    assert caught.value.code is Refusal.POLICY_WENT_BACK
+    with pytest.raises(PeerFault) as caught:
+        load_policy(parties.signed, parties.governor.public, parties.policy.expires)
+    assert caught.value.code is Refusal.EXPIRED
