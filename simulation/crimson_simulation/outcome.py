@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,19 @@ def print_failure(failure: Failure, *, as_json: bool) -> int:
         console.print(f"[bold red]error[/] [bold]{failure.code}[/]: {failure.message}", highlight=False)
         console.print(f"  next: {failure.hint}", highlight=False)
     return failure.exit_code
+
+
+def guarded(work: Callable[[], int], *, as_json: bool, debug: bool = False) -> int:
+    """The exit code of `work`, with our own errors shown and turned into theirs. Bugs stay tracebacks."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        failure = failure_of(error)
+        if debug or failure is None:
+            raise
+        return print_failure(failure, as_json=as_json)
 
 
 def run_app(app: typer.Typer, argv: list[str], name: str, defaults: dict[str, Any] | None = None) -> int:

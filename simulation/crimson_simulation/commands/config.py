@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crimson_simulation.outcome import OK, failure_of, print_data, print_failure, run_app
+from crimson_simulation.outcome import OK, guarded, print_data, run_app
 from crimson_simulation.settings import read_settings
 
 EXAMPLES = """
@@ -32,14 +32,12 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="One JSON envelope on stdout.")] = False,
 ) -> int:
     """Show the settings that commands run here would use. Flags override all of them."""
-    try:
-        settings = read_settings(os.environ)
-    except Exception as error:
-        failure = failure_of(error)
-        if failure is None:
-            raise
-        return print_failure(failure, as_json=json)
-    if json:
+    return guarded(lambda: _show(origin=origin, as_json=json), as_json=json)
+
+
+def _show(*, origin: bool, as_json: bool) -> int:
+    settings = read_settings(os.environ)
+    if as_json:
         print_data(
             {name: {"value": setting.value, "origin": setting.origin} for name, setting in settings.items()}
         )

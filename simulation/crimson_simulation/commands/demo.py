@@ -9,7 +9,7 @@ from rich.console import Console
 from crimson_simulation.commands.train import execute
 from crimson_simulation.demo_data import NOTE, write_whas500
 from crimson_simulation.options import TrainOptions
-from crimson_simulation.outcome import INTERRUPTED, OK, failure_of, print_failure, run_app
+from crimson_simulation.outcome import guarded, run_app
 
 EXAMPLES = """
 Examples:
@@ -31,30 +31,24 @@ def demo(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
     """Run a federation of six hospitals on this machine and leave its results in a folder."""
-    console = Console(stderr=True, soft_wrap=True)
-    try:
-        console.print(f"data: {NOTE}", highlight=False)
-        data = out / "whas500.csv"
-        write_whas500(data)
-        options = TrainOptions(
-            data=data,
-            time_column="time",
-            event_column="event",
-            out=out,
-            site_column="site",
-            rounds=rounds,
-            seed=seed,
-        )
-        return execute(options, as_json=json)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        failure = failure_of(error)
-        if debug or failure is None:
-            raise
-        return print_failure(failure, as_json=json)
+    options = TrainOptions(
+        data=out / "whas500.csv",
+        time_column="time",
+        event_column="event",
+        out=out,
+        site_column="site",
+        rounds=rounds,
+        seed=seed,
+    )
+    return guarded(lambda: _run(options, as_json=json), as_json=json, debug=debug)
+
+
+def _run(options: TrainOptions, *, as_json: bool) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"data: {NOTE}", highlight=False)
+    write_whas500(options.data)
+    return execute(options, as_json=as_json)
 
 
 def main(argv: list[str]) -> int:
     """Entry point of the launcher."""
-    return run_app(app, argv, "crimson demo") or OK
+    return run_app(app, argv, "crimson demo")

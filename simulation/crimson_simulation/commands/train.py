@@ -10,7 +10,7 @@ from rich.console import Console
 from crimson_simulation.dataset import read_pooled
 from crimson_simulation.forecast import forecast, forecast_table
 from crimson_simulation.options import BadOption, TrainOptions
-from crimson_simulation.outcome import INTERRUPTED, OK, failure_of, print_data, print_failure, run_app
+from crimson_simulation.outcome import OK, guarded, print_data, run_app
 from crimson_simulation.settings import option_defaults, read_settings
 from crimson_simulation.summary import summarise, write_outputs
 from crimson_simulation.survival import run
@@ -72,7 +72,8 @@ def train(
     Every site masks its update; the enclave learns only sums. The result is scored on held-out rows beside
     a model trained on all rows in one place and one model per site.
     """
-    try:
+
+    def work() -> int:
         _refuse_missing(model=model, engine=engine, attack=attack)
         options = TrainOptions(
             data=data,
@@ -98,13 +99,8 @@ def train(
             seed=seed,
         )
         return execute(options, as_json=json, dry_run=dry_run)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        failure = failure_of(error)
-        if debug or failure is None:
-            raise
-        return print_failure(failure, as_json=json)
+
+    return guarded(work, as_json=json, debug=debug)
 
 
 def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> int:
@@ -164,11 +160,9 @@ def _refuse_missing(*, model: str, engine: str, attack: str | None) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point of the launcher."""
-    try:
+
+    def work() -> int:
         defaults = option_defaults(read_settings(os.environ))
-    except Exception as error:
-        failure = failure_of(error)
-        if failure is None:
-            raise
-        return print_failure(failure, as_json="--json" in argv)
-    return run_app(app, argv, "crimson train", defaults)
+        return run_app(app, argv, "crimson train", defaults)
+
+    return guarded(work, as_json="--json" in argv)
