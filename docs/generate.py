@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 from crimson_node.learning.plan import TrainingPlan
 from crimson_protocol import artifact, cohort, events, faults, phases, receipt
@@ -87,7 +87,7 @@ def _fields(record: type[Record]) -> list[tuple[str, Field]]:
     return [(name, _bound(hints[name])) for name in names]
 
 
-def _bound(hint: Annotated[object, ...]) -> Field:
+def _bound(hint: object) -> Field:
     return next(mark for mark in get_args(hint)[1:] if hasattr(mark, "parse"))
 
 
@@ -147,8 +147,8 @@ def phase_diagram(role: Role) -> str:
 
 
 def dense_table() -> str:
-    """Corrupt nodes, threshold and drops tolerated of dense rounds in which the whole roster takes part."""
-    heads = ["n = N", *(f"corrupt {top}/{bottom}: c, t = q, drops" for top, bottom in SHARES)]
+    """Corrupt nodes, threshold and drops before Submit of dense rounds of the whole roster."""
+    heads = ["n = N", *(f"corrupt {top}/{bottom}: c, t, drops" for top, bottom in SHARES)]
     return table(heads, ([size, *(_dense(size, share) for share in SHARES)] for size in DENSE_SIZES))
 
 
@@ -156,7 +156,8 @@ def _dense(size: int, share: cohort.Share) -> str:
     if size < cohort.corrupt_count(size, share) + cohort.HONEST_FLOOR:
         return "refused"
     found = cohort.numbers(size, size, share, (0, 1))
-    return f"{found.corrupt}, {found.threshold}, {cohort.drops_tolerated(size, found.threshold)}"
+    least = max(found.threshold, found.corrupt + cohort.HONEST_FLOOR)
+    return f"{found.corrupt}, {found.threshold}, {size - least}"
 
 
 def sparse_table() -> str:

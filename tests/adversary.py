@@ -57,9 +57,7 @@ def refused_by(
     chosen = list(range(federation.nodes)) if to is None else list(to)
     replies = federation.deliver(said, chosen)
     assert not replies
-    assert {node: (fault.code, fault.culprit) for node, fault in federation.refused.items()} == {
-        node: (code, "enclave") for node in chosen
-    }
+    assert {node: (fault.code, fault.culprit) for node, fault in federation.refused.items()} == dict.fromkeys(chosen, (code, "enclave"))
 
 
 def finish(federation: Play, said: Iterable[Said], to: Iterable[int] | None = None) -> str:
@@ -169,11 +167,9 @@ class Loot:
 
     @classmethod
     def of(cls, federation: Play) -> "Loot":
-        """Taken while the attempt's keys are still there: once Roster is out."""
+        """Taken while the attempt's keys are still there: once Freeze and Verdict are out."""
         state = federation.session.state
-        agreement = next(
-            agent.state.agreement for agent in federation.agents if hasattr(agent.state, "agreement")
-        )
+        agreement = state.judged.agreement
         known = {}
         for node, advertised in agreement.advertisements.items():
             known[node, "self"] = advertised.self_commitment
@@ -215,3 +211,16 @@ class Loot:
         """Owners both of whose secrets were rebuilt: their single vectors lie open."""
         found = self.rebuilt()
         return {owner for owner, _ in found if {(owner, "self"), (owner, "root")} <= found}
+
+
+def turn(federation: Play, said: Iterable[Said], node: int, patch: Callable[[], object]) -> dict[int, Reply]:
+    """Deliver to everybody else as it is, then call `patch` and deliver to `node`: what only it does wrong."""
+    said = list(said)
+    replies = federation.deliver(said, others(federation, node))
+    patch()
+    return {**replies, **federation.deliver(said, [node])}
+
+
+def faults_of(federation: Play) -> list[tuple[str | None, Refusal]]:
+    """Culprit and code of every fault that the enclave logged so far."""
+    return [(fault.culprit, fault.code) for fault in federation.session.faults]

@@ -107,11 +107,16 @@ def open_floors(terms: Terms, members: Iterable[int]) -> dict[tuple[int, ...], i
     knobs, present, floors = terms.offer.numbers, set(members), {}
     size, corrupt = knobs.bucket_size, knobs.corrupt
     declared = size if size is not None and size < bucket_floor(size, corrupt) else None
-    for whole in buckets(transcript.bucket_seed(terms.policy), terms.policy.active(), size):
+    for whole in _epoch_buckets(terms):
         if cut := tuple(node for node in whole if node in present):
             sound = bucket_floor(len(whole), corrupt)
             floors[cut] = sound if declared is None else min(sound, declared)
     return floors
+
+
+def _epoch_buckets(terms: Terms) -> tuple[tuple[int, ...], ...]:
+    policy = terms.policy
+    return buckets(transcript.bucket_seed(policy), policy.active(), terms.offer.numbers.bucket_size)
 
 
 def filled(terms: Terms, nodes: Iterable[int]) -> frozenset[int]:
@@ -161,7 +166,9 @@ def _numbers(
     knobs = terms.offer.numbers
     cohort = numbers(sum(map(len, parts)), active, knobs.corrupt, knobs.dropout)
     large = {len(part) for part in parts if len(part) > DENSE_LIMIT}
-    return cohort, {size: numbers(size, active, knobs.corrupt, knobs.dropout) for size in large}
+    # Who is missing from a bucket is the enclave's choice: its corrupt nodes are those of the whole one.
+    whole = max(map(len, _epoch_buckets(terms)))
+    return cohort, {size: numbers(size, whole, knobs.corrupt, knobs.dropout) for size in large}
 
 
 def deal(agreement: Agreement, dealers: tuple[Dealer, ...]) -> Dealt:

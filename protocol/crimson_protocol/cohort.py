@@ -179,7 +179,8 @@ def numbers(n: int, active: int, corrupt: Share, dropout: Share) -> Numbers:
 
     Dense rounds need no live degree: the mask graph is complete inside a bucket, so any two accepted
     honest nodes of it share an edge, and `bucket_floor` already guarantees that there are some. Sparse
-    rounds take even degrees (graph.py), so h and k may be one or a few above `sparse_numbers`.
+    rounds take even degrees (graph.py), so h and k may be one or a few above `sparse_numbers`, and count
+    all corrupt nodes of the roster as present: a broken enclave chooses who is, and seeds can be ground.
     Raises PolicyRefusal: COHORT_TOO_SMALL below max(3, c + 3), UNSOUND_POLICY where no sparse degree serves.
     """
     if n > active:
@@ -190,7 +191,7 @@ def numbers(n: int, active: int, corrupt: Share, dropout: Share) -> Numbers:
     confirmations = quorum(active, corrupt)
     if n <= DENSE_LIMIT:
         return Numbers(bad, dense_threshold(n, bad), confirmations, n, n - 1, 0, True)
-    sparse = sparse_numbers(n, corrupt, dropout, step=2)
+    sparse = sparse_numbers(n, (corrupt_count(active, corrupt), n), dropout, step=2)
     if max(sparse.holders, sparse.neighbours) > densest_degree(n):
         raise PolicyRefusal(Refusal.UNSOUND_POLICY, f"{n} nodes would need a nearly complete graph")
     return Numbers(

@@ -1,4 +1,4 @@
-"""Who masks with whom and who holds whose shares, from one 32-byte seed (docs/PROTOCOL.md, "Graphs").
+"""Who masks with whom and who holds whose shares, from one 32-byte seed (docs/PROTOCOL.md, "Graphs and numbers").
 
 Every node recomputes the graph for itself, so the construction is fixed to the byte: SHA-256 in counter
 mode gives 32-bit big-endian words; a number below a bound is a word cut to the bound's bit length, thrown

@@ -1,7 +1,7 @@
 """Numbers of a round against the protocol's table, and against log-gamma tails as a second method."""
 
 from fractions import Fraction
-from math import exp, lgamma, log
+from math import exp, lgamma, log, log2
 
 import pytest
 from hypothesis import given
@@ -126,7 +126,9 @@ def test_tails_of_the_second_method_are_scipys() -> None:
 
 
 def test_rounds_above_the_limit_take_even_degrees() -> None:
-    assert numbers(1000, 1100, TENTH, TENTH) == Numbers(100, 36, 606, 62, 58, 36, False)
+    assert numbers(1000, 1000, TENTH, TENTH) == Numbers(100, 36, 551, 62, 58, 36, False)
+    # A hundred sites are absent, and all 110 corrupt ones may be here.
+    assert numbers(1000, 1100, TENTH, TENTH) == Numbers(100, 38, 606, 64, 62, 39, False)
     for n in (DENSE_LIMIT + 1, 300, 777):
         found = numbers(n, n, FIFTH, THREE_TENTHS)
         assert not found.dense
@@ -199,3 +201,11 @@ def test_probability_that_a_bucket_is_too_corrupt() -> None:
         bad, allowed = active * corrupt[0] // corrupt[1], size * corrupt[0] // corrupt[1]
         expected = float(hypergeom.sf(allowed, active, bad, size))
         assert float(probability_bucket_too_corrupt(active, corrupt, size)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("present", [601, 700, 900])
+def test_sparse_degrees_are_private_with_every_corrupt_site_of_the_roster_present(present: int) -> None:
+    found, bad = numbers(present, 1000, FIFTH, TENTH), corrupt_count(1000, FIFTH)
+    for degree, bound in ((found.holders, found.threshold - 1), (found.neighbours, found.live_degree - 2)):
+        tail = float(hypergeom.logsf(bound, present - 1, bad, degree)) / log(2)
+        assert tail + log2(present) <= -64

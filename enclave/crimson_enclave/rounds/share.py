@@ -27,13 +27,13 @@ def take_share(state: Sharing, node: int, message: Share) -> Sharing:
     if node not in agreement.members:
         raise PeerFault(Refusal.WRONG_PHASE, "a share from a node that is not on this attempt's roster")
     manifest = open_manifest(agreement, node, message.manifest)
-    # 4.1: one row for each recipient, with a box exactly where there is something to seal.
+    # 4.5: one row for each recipient, with a box exactly where there is something to seal.
     if tuple(row.recipient for row in message.rows) != agreement.recipients(node):
         raise PeerFault(Refusal.MANIFEST_ALTERED, "the rows are not those of this dealer's recipients")
     for row in message.rows:
         if not agreement.row_complete(node, row):
             raise PeerFault(Refusal.MANIFEST_ALTERED, "a row has a box or commitment too many or too few")
-    # 4.2: the manifest commits to these rows.
+    # 4.6: the manifest commits to these rows.
     leaves = [row.leaf().to_bytes() for row in message.rows]
     if manifest.rows != len(leaves) or manifest.rows_root != merkle_root(leaves):
         raise PeerFault(Refusal.MANIFEST_ALTERED, "the manifest commits to other rows")

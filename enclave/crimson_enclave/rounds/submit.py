@@ -36,13 +36,13 @@ def refuse_header(state: Submitting, message: Submit) -> None:
     name = state.dealt.agreement.terms.policy.name(message.node)
     if message.node not in state.dealt.nodes or message.node in state.withdrawn:
         raise PeerFault(Refusal.WRONG_PHASE, "a vector from a node that did not share, or withdrew", name)
-    # 6.1: same T1, so the masks are those that everybody else's cancel.
+    # 6.6: same T1, so the masks are those that everybody else's cancel.
     if message.t1 != state.dealt.t1:
         raise PeerFault(Refusal.WRONG_CONTEXT, "the vector was masked for another T1", name)
-    # 6.2: not a byte more or less than the layout.
+    # 6.7: not a byte more or less than the layout.
     if message.length != state.dealt.agreement.terms.layout.packed:
         raise PeerFault(Refusal.WRONG_LENGTH, f"{message.length} bytes are not the layout's length", name)
-    # 6.3: one input per node.
+    # 6.8: one input per node.
     known = state.submitted.get(message.node)
     if known is not None and known != message:
         raise PeerFault(Refusal.SECOND_INPUT, "a second, different signed input", name)

@@ -19,12 +19,15 @@ MAX_CHECKPOINT = 8192
 def take_release(
     state: Confirmed | Opened, member: Member, message: Release
 ) -> tuple[Finished, VerdictReleased]:
-    """Step 14. Raises PeerFault(RECEIPT_REJECTED, BAD_SIGNATURE, LOG_WENT_BACK, MODEL_REJECTED) on the enclave."""
+    """Step 14. Raises PeerFault on the enclave: WRONG_CONTEXT, RECEIPT_REJECTED, BAD_SIGNATURE, LOG_WENT_BACK,
+    MODEL_REJECTED."""
     judged = state.judged
     offer = judged.agreement.terms.offer
     # 14.1: a receipt of the appraised enclave, for the verdict that we confirmed.
+    if message.v != judged.v:
+        raise PeerFault(Refusal.WRONG_CONTEXT, "the release is of another verdict", "enclave")
     receipt = verify_receipt(message.receipt, state.enclave)
-    if _told(receipt) != _known(state) or message.v != judged.v:
+    if _told(receipt) != _known(state):
         raise PeerFault(
             Refusal.RECEIPT_REJECTED, "the receipt tells another round than this node saw", "enclave"
         )

@@ -1,0 +1,1 @@
+"""Performance goals of docs/PERFORMANCE.md, each a ratio of two things measured in one run."""

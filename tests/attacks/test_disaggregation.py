@@ -1,0 +1,215 @@
+"""Two sums over S and S without one site differ by that site: after a confirmed verdict the cohort stays as it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.adversary import finish, nothing_opened, others, refused_by, turn, verdict
+from tests.attacks.test_bad_dealers import SELF, deals, other_secret
+from tests.playground import MODEL, NOW, Play, entropy, lanes
+
+import crimson_node.rounds.share as share_step
+from crimson_enclave.session import Unreleased
+from crimson_protocol.artifact import Artifact
+from crimson_protocol.crypto.labels import POLICY, REOPEN
+from crimson_protocol.policy.signed import ReopenOrder, SignedDocument, governed_bytes
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.secret.keys import DualKey
+from crimson_protocol.transcript import model_digest
+
+
+def lose_after_confirm(federation: Play) -> None:
+    """Everybody confirms; then too few shares come back."""
+    federation.deliver(federation.until("request"), [0])
+    federation.deliver(federation.close())
+    assert federation.session.state.code is Refusal.TOO_FEW_SHARES
+    assert not federation.session.state.again
+    nothing_opened(federation)
+
+
+def until_verdict(federation: Play):
+    """The next round, up to an undelivered Freeze and Verdict. The enclave may have forgotten the last one."""
+    said = federation.until("frozen")
+    federation.deliver(said[:1])
+    return said
+
+
+def test_the_same_survivors_are_confirmed_and_released(play):
+    federation = play(7)
+    lose_after_confirm(federation)
+    federation.prepare()
+    assert finish(federation, federation.open()) == "Released"
+    _, accepted = federation.opened[-1]
+    assert accepted == tuple(range(7))
+    assert np.array_equal(lanes(federation), federation.plain_sum(accepted))
+    # What was released binds nobody any longer: the model moved on.
+    assert not any(agent._journal.seen.unreleased for agent in federation.agents)
+
+
+@pytest.mark.parametrize("left_out", [[0], [0, 1], [5, 6]])
+def test_other_survivors_are_refused(play, left_out):
+    federation = play(7)
+    lose_after_confirm(federation)
+    said = until_verdict(federation)
+    forged = verdict(federation, others(federation, *left_out), said)
+    refused_by(federation, forged[1:], Refusal.SURVIVORS_CHANGED)
+    nothing_opened(federation)
+
+
+def test_an_honest_enclave_stops_when_a_survivor_is_missing(play):
+    federation = play(7)
+    lose_after_confirm(federation)
+    federation.prepare()
+    said = federation.open()
+    for _ in range(4):
+        federation.refused.clear()
+        federation.deliver(said, others(federation, 6))
+        said = federation.close()
+    assert {fault.code for fault in federation.refused.values()} == {Refusal.SURVIVORS_CHANGED}
+    assert finish(federation, said, others(federation, 6)) == "Aborted"
+    nothing_opened(federation)
+
+
+def test_a_round_on_another_model_in_between_is_no_way_round(play):
+    """First digest, second digest, first digest again: the first verdict still holds the cohort."""
+    federation = play(7)
+    lose_after_confirm(federation)
+    first = federation.session.artifacts[MODEL]
+    other = Artifact.of(np.ones(federation.numbers.parameters, np.float32)).to_bytes()
+    federation.session.artifacts[MODEL] = other
+    said = until_verdict(federation)
+    federation.deliver(verdict(federation, others(federation, 3), said)[1:])
+    assert {agent.state.phase.value for agent in federation.agents} == {"Confirmed"}
+    federation.session.artifacts[MODEL] = first
+    said = until_verdict(federation)
+    refused_by(federation, verdict(federation, others(federation, 3), said)[1:], Refusal.SURVIVORS_CHANGED)
+
+
+def test_a_restarted_node_remembers_the_cohort(play):
+    federation = play(7)
+    lose_after_confirm(federation)
+    federation.agents = [federation.agent(node) for node in range(7)]
+    said = until_verdict(federation)
+    refused_by(federation, verdict(federation, others(federation, 3), said)[1:], Refusal.SURVIVORS_CHANGED)
+
+
+def lose_by_bad_dealer(federation: Play, monkeypatch, dealer: int) -> None:
+    """A round that ends with a proof against `dealer`."""
+    roster = federation.until("roster")
+    with monkeypatch.context() as patched:
+        wrong = deals(SELF, other_secret)
+        turn(federation, roster, dealer, lambda: patched.setattr(share_step, "split", wrong))
+    said = federation.close()
+    for _ in range(4):
+        federation.deliver(said)
+        said = federation.close()
+    assert federation.session.state.culprits == (f"site-{dealer}",)
+
+
+def test_fewer_by_conviction_are_confirmed_once(play, monkeypatch):
+    federation = play(7)
+    lose_by_bad_dealer(federation, monkeypatch, 6)
+    first = federation.session.unreleased[MODEL]
+    assert first.convicted == {6}
+    # The smaller cohort is confirmed with the proof attached, and lost again, by another bad dealer.
+    lose_by_bad_dealer(federation, monkeypatch, 5)
+    assert all(agent._journal.seen.unreleased for agent in federation.agents)
+    # A second conviction would shrink it again: refused, with as good a proof.
+    said = until_verdict(federation)
+    refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 5, 6))
+    nothing_opened(federation)
+    # With the cohort as the one conviction left it, the model goes on.
+    earlier = federation.session.unreleased[MODEL]
+    federation.session.unreleased[MODEL] = replace(earlier, convicted=frozenset({6}))
+    federation.prepare()
+    assert finish(federation, federation.open()) == "Released"
+    assert federation.opened[-1][1] == tuple(others(federation, 6))
+    assert np.array_equal(lanes(federation), federation.plain_sum(others(federation, 6)))
+
+
+def test_a_conviction_removes_the_convicted_and_nobody_else(play, monkeypatch):
+    federation = play(7)
+    lose_by_bad_dealer(federation, monkeypatch, 6)
+    proofs = federation.session.unreleased[MODEL].proofs
+    federation.session.unreleased.clear()
+    said = until_verdict(federation)
+    for node, left_out in enumerate(([5], [5, 6])):
+        chosen = verdict(federation, others(federation, *left_out), said, convictions=proofs)
+        refused_by(federation, chosen[1:], Refusal.SURVIVORS_CHANGED, [node])
+    federation.deliver(verdict(federation, others(federation, 6), said, convictions=proofs)[1:], [2])
+    assert federation.agents[2].state.phase.value == "Confirmed"
+
+
+@pytest.mark.parametrize("proof", [b"", b"\x80", bytes(500)])
+def test_a_forged_proof_is_the_enclaves_fault(play, proof):
+    federation = play(7)
+    lose_after_confirm(federation)
+    said = until_verdict(federation)
+    forged = verdict(federation, others(federation, 6), said, convictions=(proof,))
+    refused_by(federation, forged[1:], Refusal.MALFORMED)
+
+
+def order(play: Play, key: DualKey, label: str = REOPEN, **changes: object) -> bytes:
+    """A governors' order to reopen the running round."""
+    base = model_digest(play.session.base(MODEL))
+    place = play.session.places[MODEL][0]
+    document = replace(ReopenOrder("federation", MODEL, place, base), **changes).to_bytes()
+    return SignedDocument(document, key.sign(governed_bytes(label, document))).to_bytes()
+
+
+def test_a_reopen_order_of_the_governor_lets_the_cohort_change(play):
+    federation = play(7)
+    lose_after_confirm(federation)
+    federation.session.unreleased.clear()
+    said = until_verdict(federation)
+    signed = order(federation, federation.parties.governor)
+    reopened = verdict(federation, others(federation, 3), said, reopen=signed)
+    federation.deliver(reopened[1:])
+    assert {agent.state.phase.value for agent in federation.agents} == {"Confirmed"}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda federation: order(federation, DualKey.fresh(entropy("nobody"))),
+        lambda federation: order(federation, federation.parties.governor, POLICY),
+        lambda federation: order(federation, federation.parties.governor, round=1),
+        lambda federation: order(federation, federation.parties.governor, model="other"),
+        lambda federation: order(federation, federation.parties.governor, model_digest=bytes(32)),
+        lambda federation: order(federation, federation.parties.governor, federation="other"),
+        lambda federation: federation.parties.signed[:8000],
+        lambda federation: b"",
+    ],
+    ids=[
+        "other key",
+        "other label",
+        "other round",
+        "other model",
+        "other digest",
+        "federation",
+        "cut",
+        "empty",
+    ],
+)
+def test_a_reopen_order_that_does_not_hold_changes_nothing(play, forge):
+    federation = play(7)
+    lose_after_confirm(federation)
+    said = until_verdict(federation)
+    forged = verdict(federation, others(federation, 3), said, reopen=forge(federation))
+    refused_by(federation, forged[1:], Refusal.SURVIVORS_CHANGED)
+
+
+def test_an_enclave_that_forgot_the_verdict_does_not_make_nodes_forget(play):
+    """A restarted enclave composes any cohort; nodes are the ones who remember."""
+    federation = play(7)
+    lose_after_confirm(federation)
+    assert isinstance(federation.session.unreleased.pop(MODEL), Unreleased)
+    federation.now = NOW + 60
+    federation.prepare()
+    said = federation.open()
+    for _ in range(3):
+        federation.deliver(said, others(federation, 0))
+        said = federation.close()
+    federation.deliver(said[:1], others(federation, 0))
+    refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 0))
+    nothing_opened(federation)
