@@ -1,5 +1,7 @@
 """The enclave's opening against the keystreams that dropped and accepted nodes leave it to expand."""
 
+from tests.playground import MODEL
+
 from benchmarks.federation import LocalEnclave, Nodes, numbers, parties, play
 from benchmarks.goals import Row, at_most
 from benchmarks.timing import against, keystreams
@@ -7,7 +9,6 @@ from crimson_enclave.rounds.release import open_totals
 from crimson_enclave.state import Unmasking
 from crimson_enclave.strategies import aggregate
 from crimson_protocol.secret import shamir
-from tests.playground import MODEL
 
 UNMASK_GOAL = 1.6
 

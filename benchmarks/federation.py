@@ -11,17 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-
-from crimson_enclave.dispatch import UntrustedFrame
-from crimson_enclave.event_log import EventLog
-from crimson_enclave.instance import Attester, Instance
-from crimson_enclave.session import Session
-from crimson_node.agent import Agent, Reply
-from crimson_node.journal import Journal
-from crimson_node.member import Member, Update
-from crimson_protocol.transcript import model_digest
-from crimson_protocol.wire.messages.advertise import RoundNumbers
-from crimson_protocol.wire.messages.share import Share
 from tests.playground import (
     MEASUREMENT,
     MODEL,
@@ -34,6 +23,17 @@ from tests.playground import (
     make_parties,
     parse,
 )
+
+from crimson_enclave.dispatch import UntrustedFrame
+from crimson_enclave.event_log import EventLog
+from crimson_enclave.instance import Attester, Instance
+from crimson_enclave.session import Session
+from crimson_node.agent import Agent, Reply
+from crimson_node.journal import Journal
+from crimson_node.member import Member, Update
+from crimson_protocol.transcript import model_digest
+from crimson_protocol.wire.messages.advertise import RoundNumbers
+from crimson_protocol.wire.messages.share import Share
 
 PIECE = 1 << 18
 PHASES = ("offer", "roster", "shared", "frozen", "request", "release")
@@ -174,20 +174,27 @@ def shared_update(knobs: RoundNumbers) -> Update:
 
 
 def play(
-    enclave: Enclave, nodes: Nodes, until: str, gone: frozenset[int] = frozenset()
+    enclave: Enclave,
+    nodes: Nodes,
+    until: str,
+    gone: frozenset[int] = frozenset(),
+    since: tuple[str, list[Said]] | None = None,
 ) -> list[Said]:
-    """An honest round up to what the enclave says in phase `until`; nodes in `gone` vanish after Share."""
+    """An honest round up to what the enclave says in phase `until`; nodes in `gone` vanish after Share.
+
+    `since` goes on from a phase and what was said in it.
+    """
     everybody = frozenset(range(len(nodes.agents)))
-    nodes.prepare(enclave)
-    said: list[Said] = [(None, enclave.open())]
-    for phase in PHASES:
-        if phase == until:
-            return said
+    if since is None:
+        nodes.prepare(enclave)
+        since = "offer", [(None, enclave.open())]
+    first, said = since
+    for phase in PHASES[PHASES.index(first) : PHASES.index(until)]:
         alive = everybody if phase in ("offer", "roster") else everybody - gone
         for index, reply in nodes.answer(said, alive):
             enclave.receive(index, reply)
         said = list(enclave.close())
-    raise ValueError(until)
+    return said
 
 
 def parties(knobs: RoundNumbers, nodes: int) -> Parties:

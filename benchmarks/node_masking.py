@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from tests.playground import entropy, parse
 
 from benchmarks.federation import LocalEnclave, Nodes, numbers, parties, play, shared_update
 from benchmarks.goals import Row, at_most
@@ -13,9 +14,14 @@ from crimson_node.state import SharesDealt
 from crimson_protocol.agreement import Dealt
 from crimson_protocol.entropy import Fill
 from crimson_protocol.secret.keys import Secret
-from crimson_protocol.secret.masking import apply_streams, keystream_fill, pair_added, pair_stream, self_stream
+from crimson_protocol.secret.masking import (
+    apply_streams,
+    keystream_fill,
+    pair_added,
+    pair_stream,
+    self_stream,
+)
 from crimson_protocol.wire.messages.submit import Shared
-from tests.playground import entropy, parse
 
 MASK_GOAL = 1.5
 EXPAND_GOAL = 1.33

@@ -57,7 +57,9 @@ def refused_by(
     chosen = list(range(federation.nodes)) if to is None else list(to)
     replies = federation.deliver(said, chosen)
     assert not replies
-    assert {node: (fault.code, fault.culprit) for node, fault in federation.refused.items()} == dict.fromkeys(chosen, (code, "enclave"))
+    assert {node: (fault.code, fault.culprit) for node, fault in federation.refused.items()} == dict.fromkeys(
+        chosen, (code, "enclave")
+    )
 
 
 def finish(federation: Play, said: Iterable[Said], to: Iterable[int] | None = None) -> str:

@@ -25,6 +25,8 @@ from crimson_protocol.wire.messages.unmask import Unmask
 from crimson_protocol.wire.records import Record
 from crimson_protocol.wire.table import Role, parse_body, parse_envelope
 
+GATEWAY = "gateway"
+
 
 @dataclass(frozen=True)
 class UntrustedFrame:
@@ -50,7 +52,7 @@ def receive(
         node, message = _open(policy, frame)
     except PeerFault as fault:
         # Bytes that no node signed are the relay's: it should never have passed them on.
-        return state, (Fault(fault.culprit or "gateway", fault.code),)
+        return state, (Fault(fault.culprit or GATEWAY, fault.code),)
     name = policy.name(node)
     try:
         if legal(Role.ENCLAVE, state.phase, type(message)) is None:

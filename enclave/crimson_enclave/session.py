@@ -4,10 +4,11 @@ A thin shell over the pure steps. It holds the only mutable references of the en
 entropy from its caller, and touches no socket or file.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from crimson_enclave.dispatch import Fault, UntrustedFrame, receive
+from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, receive
 from crimson_enclave.event_log import EventLog
 from crimson_enclave.instance import Clock, Instance
 from crimson_enclave.publish import publish
@@ -38,14 +39,17 @@ from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.release import Abort
 
 NO_RECEIPT = bytes(32)
+MISPLACED = (Refusal.WRONG_PHASE, Refusal.WRONG_CONTEXT)
+HEARD = 1 << 15
+"""Control messages remembered, to tell a relay's replay from a node's fault."""
 
 Outgoing = Iterator[tuple[int | None, bytes]]
 """Messages to relay: (roster index, or None for every node of the attempt; signed envelope)."""
 
 
 @dataclass(frozen=True)
-class Unreleased:
-    """A verdict that nodes confirmed and that was never released: it binds the next rounds on its model."""
+class Bound:
+    """A verdict that nodes may have confirmed: they hold later rounds on the same model to its cohort."""
 
     model_digest: bytes
     accepted: frozenset[int]
@@ -69,8 +73,11 @@ class Session:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     receipts: list[bytes] = field(default_factory=list, repr=False)
     faults: list[Fault] = field(default_factory=list)
-    unreleased: dict[str, Unreleased] = field(default_factory=dict)
+    bound: dict[str, Bound] = field(default_factory=dict)
     culprits: frozenset[int] = frozenset()
+    reopen: bytes | None = field(default=None, repr=False)
+    heard: dict[bytes, None] = field(default_factory=dict, repr=False)
+    noted: set[Fault] = field(default_factory=set, repr=False)
     notices: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
     state: State | None = field(default=None, repr=False)
 
@@ -79,14 +86,19 @@ class Session:
             refuse_unavailable(rules)
         self.log.boot(self.policy.digest(), self.clock())
 
-    def open(self, model: str, *, again: bool = False) -> bytes:
+    def open(self, model: str, *, again: bool = False, reopen: bytes | None = None) -> bytes:
         """Start an attempt and give its Offer: the next attempt of the round if `again`, else the next round.
 
-        Raises CallerFault(AFTER_CONFIRM) where an attempt was confirmed, so that no other may follow it.
+        `reopen` is a governors' order that frees nodes from an earlier verdict on the model. Raises
+        CallerFault(AFTER_CONFIRM) where an attempt was confirmed, so that no other may follow it.
         """
         round_, attempt = self.places.get(model, (0, 0))
         if again and not (isinstance(self.state, Aborted) and self.state.again):
             raise CallerFault(Refusal.AFTER_CONFIRM, "only an attempt that nobody confirmed is tried again")
+        if isinstance(self.state, Unmasking):
+            self._bind(self.state.judged)
+        elif isinstance(self.state, Confirming):
+            self._bind_perhaps(self.state)
         place = (round_, attempt + 1) if again else (round_ + 1, 1)
         attester = self.instance.attester
         self.state, offer = open_attempt(
@@ -102,13 +114,13 @@ class Session:
             self.entropy,
             self._excluded(model, again=again),
         )
-        self.places[model] = place
+        self.places[model], self.reopen, self.noted = place, reopen, set()
         self.log.phase("offer", self.state.terms, self.clock())
         return offer
 
     def _excluded(self, model: str, *, again: bool) -> frozenset[int]:
         """Nodes shown to be at fault: in this round's earlier attempts, or by a proof against a lost round."""
-        earlier = self.unreleased.get(model)
+        earlier = self.bound.get(model)
         proven = earlier.convicted if earlier else frozenset()
         if not (again and isinstance(self.state, Aborted)):
             self.culprits = frozenset()
@@ -128,11 +140,24 @@ class Session:
             raise CallerFault(Refusal.WRONG_PHASE, "no attempt is open")
         before = self.state
         self.state, faults = receive(self.state, self.policy, frame, self.spool)
+        if self._heard_before(frame.control):
+            # The relay, not the node, says a thing again where it does not belong.
+            faults = tuple(
+                Fault(GATEWAY, fault.code) if fault.code in MISPLACED else fault for fault in faults
+            )
         for fault in faults:
             self._fault(fault)
         if isinstance(self.state, Aborted) and self.state is not before:
             self.notices = [*self._aborted(self.state)]
         return faults
+
+    def _heard_before(self, control: bytes) -> bool:
+        digest = hashlib.sha256(control).digest()
+        known = digest in self.heard
+        self.heard[digest] = None
+        while len(self.heard) > HEARD:
+            self.heard.pop(next(iter(self.heard)))
+        return known
 
     def close(self) -> Outgoing:
         """The phase is complete or its time is up: move on and give what is to be said."""
@@ -146,10 +171,10 @@ class Session:
             case Submitting():
                 return self._close_submit(self.state)
             case Confirming():
-                judged = self.state.judged
-                self.state, request = close_confirm(self.state)
-                if isinstance(self.state, Aborted) and not self.state.again:
-                    self._remember(judged, self.state)
+                waiting = self.state
+                self.state, request = close_confirm(waiting)
+                if isinstance(self.state, Aborted):
+                    self._bind_perhaps(waiting)
                 return self._said("unmasking", [(None, request)] if request else [])
             case Unmasking():
                 return self._release(self.state)
@@ -160,9 +185,9 @@ class Session:
 
     def _close_submit(self, state: Submitting) -> Outgoing:
         terms = state.dealt.agreement.terms
-        earlier = self.unreleased.get(terms.offer.model)
-        if earlier is None or earlier.model_digest != terms.offer.model_digest:
-            self.state, messages = close_submit(state)
+        earlier = self.bound.get(terms.offer.model)
+        if self.reopen or earlier is None or earlier.model_digest != terms.offer.model_digest:
+            self.state, messages = close_submit(state, reopen=self.reopen)
         else:
             only, proofs = earlier.accepted - earlier.convicted, earlier.proofs
             self.state, messages = close_submit(state, only, proofs)
@@ -174,21 +199,32 @@ class Session:
         facts = ReleaseFacts(self.instance.attester.isolated, previous, self.clock())
         self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
         if isinstance(self.state, Aborted):
-            self._remember(state.judged, self.state)
+            self._bind(state.judged, self.state)
             return self._said("release", [])
         receipt, message = publish(self.state, self.policy, self.instance.signing, self.log, self.entropy)
         self.receipts.append(receipt)
-        self.unreleased.pop(offer.model, None)
+        self._bind(state.judged)
         if self.state.judged.agreement.terms.rules.numbers.parameters:
             self.artifacts[offer.model] = self.state.artifact
         return iter([(None, message)])
 
-    def _remember(self, judged: Judged, aborted: Aborted) -> None:
+    def _bind_perhaps(self, state: Confirming) -> None:
+        """A confirmation that the relay withheld binds its node all the same; but a verdict that perhaps
+        nobody confirmed does not displace an earlier one on the same model."""
+        offer = state.judged.agreement.terms.offer
+        earlier = self.bound.get(offer.model)
+        if state.confirmations or earlier is None or earlier.model_digest != offer.model_digest:
+            self._bind(state.judged)
+
+    def _bind(self, judged: Judged, aborted: Aborted | None = None) -> None:
+        """Hold later rounds on this model to the verdict's cohort, less whom the lost round's proofs convict."""
         offer, names = judged.agreement.terms.offer, self.policy.name
-        accepted = frozenset(judged.verdict.accepted)
-        nodes = range(len(self.policy.roster)) if aborted.proofs else ()
-        convicted = frozenset(node for node in nodes if names(node) in aborted.culprits)
-        self.unreleased[offer.model] = Unreleased(offer.model_digest, accepted, aborted.proofs, convicted)
+        proofs = aborted.proofs if aborted else ()
+        nodes = range(len(self.policy.roster)) if aborted and proofs else ()
+        convicted = frozenset(node for node in nodes if aborted and names(node) in aborted.culprits)
+        self.bound[offer.model] = Bound(
+            offer.model_digest, frozenset(judged.verdict.accepted), proofs, convicted
+        )
 
     def _said(self, kind: str, messages: Iterable[tuple[int | None, bytes]]) -> Outgoing:
         if isinstance(self.state, Aborted):
@@ -205,5 +241,9 @@ class Session:
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
 
     def _fault(self, fault: Fault) -> None:
+        # Once per attempt: a relay that repeats a message must not grow the log at will.
+        if fault in self.noted:
+            return
+        self.noted.add(fault)
         self.faults.append(fault)
         self.log.fault(terms_of(self.state) if self.state else None, fault.culprit, fault.code, self.clock())

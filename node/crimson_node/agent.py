@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crimson_node.journal import Journal
+from crimson_node.journal import Journal, sync_directory
 from crimson_node.member import Member, Update
 from crimson_node.rounds.advertise import advertise
 from crimson_node.rounds.confirm import confirm, take_freeze
@@ -81,6 +81,8 @@ class Agent:
         policy = member.policy
         if policy.serial < journal.seen.policy_serial:
             raise PeerFault(Refusal.POLICY_WENT_BACK, f"policy {policy.serial} is older than one seen before")
+        if policy.serial == journal.seen.policy_serial and policy.digest() != journal.seen.policy_digest:
+            raise PeerFault(Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}")
         if policy.serial > journal.seen.policy_serial:
             journal.append(PolicySeen(policy.serial, policy.digest()), clock())
 
@@ -196,6 +198,7 @@ class Agent:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_directory(self._outbox)
 
 
 def _enclave_key(state: State) -> DualPublic:

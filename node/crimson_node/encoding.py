@@ -8,7 +8,7 @@ import numpy as np
 
 from crimson_node.member import Update
 from crimson_protocol.entropy import Fill
-from crimson_protocol.fixed_point import clip_l2, encode_into, to_limbs
+from crimson_protocol.fixed_point import clip_factor, encode_into, to_limbs
 from crimson_protocol.layout import Layout, Words
 
 MICRO = 1_000_000
@@ -17,18 +17,18 @@ MICRO = 1_000_000
 def encode_update(update: Update, layout: Layout, fill: Fill) -> Words:
     """The unmasked vector of `update`, uint32 (layout.length,). `fill` gives the bytes that round it.
 
-    Raises CallerFault(NOT_FINITE) for NaN or infinity, from `clip_l2`.
+    Raises CallerFault(NOT_FINITE) for NaN or infinity, from `clip_factor`.
     """
     numbers = layout.numbers
     vector = np.zeros(layout.length, np.uint32)
     for words in layout.counts(vector):
         words[0] = 1
     clip = numbers.clip_micro / MICRO
-    clipped, _ = clip_l2(update.parameters, clip)
-    scale = update.weight / numbers.weight_cap * 2**numbers.value_bits / clip
+    factor = clip_factor(update.parameters, clip)
+    scale = factor * update.weight / numbers.weight_cap * 2**numbers.value_bits / clip
     if update.weight:
         for start, stop, view in layout.views(vector, 0, numbers.parameters):
-            encode_into(view, clipped[start:stop], scale, fill, numbers.value_bits)
+            encode_into(view, update.parameters[start:stop], scale, fill, numbers.value_bits)
     weight = round(update.weight / numbers.weight_cap * 2**numbers.value_bits)
     lanes = [weight]
     for counter in update.counters:

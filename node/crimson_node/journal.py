@@ -62,6 +62,7 @@ class Journal:
         self._last, self._length = lines[-1][0] if lines else GENESIS, whole
         self.seen: Seen = fold(entry for _, entry in lines)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        sync_directory(path.parent)
 
     def append(self, entry: Entry, time: int) -> None:
         """Make the entry durable; only then may its message be sent."""
@@ -122,3 +123,12 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, Entry, int]]:
         previous = hashlib.sha256(raw).digest()
         yield previous, entry, line.time  # type: ignore[misc]
         at += 4 + length
+
+
+def sync_directory(path: Path) -> None:
+    """Make a new or renamed entry of the directory durable; the file's own fsync does not."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -69,20 +69,24 @@ Entry = PolicySeen | OfferSeen | VectorSent | VerdictConfirmed | VerdictReleased
 
 @dataclass(frozen=True)
 class Seen:
-    """High-water marks. `unreleased` holds, per model and its digest, the last confirmed verdict without a
-    receipt: a round on another digest in between must not make it forgotten."""
+    """High-water marks. `bound` holds, per model and its digest, the last confirmed verdict.
+
+    It stays after the release: exact sums over two cohorts on one model differ by single sites. Training
+    moves on to another digest with every release, so it is held to nothing.
+    """
 
     policy_serial: int = 0
+    policy_digest: bytes = b""
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     confirmed: Mapping[str, int] = field(default_factory=dict)
-    unreleased: Mapping[tuple[str, bytes], VerdictConfirmed] = field(default_factory=dict)
+    bound: Mapping[tuple[str, bytes], VerdictConfirmed] = field(default_factory=dict)
 
     def after(self, entry: Entry) -> "Seen":
         """The marks once `entry` is in the journal."""
         match entry:
             case PolicySeen():
-                return replace(self, policy_serial=max(self.policy_serial, entry.serial))
+                return replace(self, policy_serial=entry.serial, policy_digest=entry.digest)
             case OfferSeen():
                 places = {**self.places, entry.model: (entry.round, entry.attempt)}
                 return replace(self, places=places, checkpoint=entry.checkpoint)
@@ -90,15 +94,10 @@ class Seen:
                 return self
             case VerdictConfirmed():
                 confirmed = {**self.confirmed, entry.model: entry.round}
-                unreleased = {**self.unreleased, (entry.model, entry.model_digest): entry}
-                return replace(self, confirmed=confirmed, unreleased=unreleased)
+                bound = {**self.bound, (entry.model, entry.model_digest): entry}
+                return replace(self, confirmed=confirmed, bound=bound)
             case VerdictReleased():
-                rest = {
-                    place: verdict
-                    for place, verdict in self.unreleased.items()
-                    if (verdict.model, verdict.v) != (entry.model, entry.v)
-                }
-                return replace(self, unreleased=rest, checkpoint=entry.checkpoint)
+                return replace(self, checkpoint=entry.checkpoint)
 
 
 def fold(entries: Iterable[Entry]) -> Seen:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from crimson_protocol import transcript
 from crimson_protocol.cohort import DENSE_LIMIT, Numbers, bucket_floor, corrupt_count, numbers, quorum
-from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.errors import CallerFault, PeerFault, PolicyRefusal
 from crimson_protocol.graph import Graph, buckets, build_graph, sealer
 from crimson_protocol.layout import Layout
 from crimson_protocol.policy.document import ModelRules, Policy
@@ -155,7 +155,11 @@ def agree(
         raise PeerFault(Refusal.COHORT_TOO_SMALL, refusal.text, "enclave") from refusal
     roster = transcript.roster_digest(policy, envelopes)
     seed = transcript.graph_seed(roster, offer.checkpoint, nonce)
-    graph = build_graph(seed, members, parts, cohort, sized)
+    try:
+        graph = build_graph(seed, members, parts, cohort, sized)
+    except CallerFault as fault:
+        # Members and nonce are the enclave's choice; another draw of the nonce gives another graph.
+        raise PeerFault(fault.code, fault.text, "enclave") from fault
     t0 = transcript.t0(offer, terms.offer_digest, roster, seed, transcript.bucket_seed(policy))
     return Agreement(terms, dict(advertised), dict(envelopes), cohort, sized, floors, graph, t0)
 

@@ -171,7 +171,7 @@ def test_two_attempts_of_a_round_never_both_reach_a_quorum(play):
     waiting = {node: federation.agents[node].state for node in (0, 1)}
     federation.prepare()
     refused_by(federation, offer, Refusal.AFTER_CONFIRM, [0, 1])
-    for phase in range(3):
+    for _ in range(3):
         federation.deliver(offer, range(2, 7))
         offer = federation.close()
     second, later = Loot.of(federation), parse(offer[1][1])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tests.adversary import finish, nothing_opened, others, refused_by, turn, verdict
 from tests.attacks.test_bad_dealers import SELF, deals, other_secret
-from tests.playground import MODEL, NOW, Play, entropy, lanes
+from tests.playground import MODEL, NOW, Play, default_numbers, entropy, lanes, make_parties
 
 import crimson_node.rounds.share as share_step
-from crimson_enclave.session import Unreleased
+from crimson_enclave.session import Bound
+from crimson_enclave.state import Aborted
 from crimson_protocol.artifact import Artifact
 from crimson_protocol.crypto.labels import POLICY, REOPEN
 from crimson_protocol.policy.signed import ReopenOrder, SignedDocument, governed_bytes
@@ -42,8 +43,9 @@ def test_the_same_survivors_are_confirmed_and_released(play):
     _, accepted = federation.opened[-1]
     assert accepted == tuple(range(7))
     assert np.array_equal(lanes(federation), federation.plain_sum(accepted))
-    # What was released binds nobody any longer: the model moved on.
-    assert not any(agent._journal.seen.unreleased for agent in federation.agents)
+    # The model moved on, and with it the cohort is free again.
+    assert federation.round(after_share=[3])
+    assert federation.opened[-1][1] == tuple(others(federation, 3))
 
 
 @pytest.mark.parametrize("left_out", [[0], [0, 1], [5, 6]])
@@ -109,18 +111,18 @@ def lose_by_bad_dealer(federation: Play, monkeypatch, dealer: int) -> None:
 def test_fewer_by_conviction_are_confirmed_once(play, monkeypatch):
     federation = play(7)
     lose_by_bad_dealer(federation, monkeypatch, 6)
-    first = federation.session.unreleased[MODEL]
+    first = federation.session.bound[MODEL]
     assert first.convicted == {6}
     # The smaller cohort is confirmed with the proof attached, and lost again, by another bad dealer.
     lose_by_bad_dealer(federation, monkeypatch, 5)
-    assert all(agent._journal.seen.unreleased for agent in federation.agents)
+    assert all(agent._journal.seen.bound for agent in federation.agents)
     # A second conviction would shrink it again: refused, with as good a proof.
     said = until_verdict(federation)
     refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 5, 6))
     nothing_opened(federation)
     # With the cohort as the one conviction left it, the model goes on.
-    earlier = federation.session.unreleased[MODEL]
-    federation.session.unreleased[MODEL] = replace(earlier, convicted=frozenset({6}))
+    earlier = federation.session.bound[MODEL]
+    federation.session.bound[MODEL] = replace(earlier, convicted=frozenset({6}))
     federation.prepare()
     assert finish(federation, federation.open()) == "Released"
     assert federation.opened[-1][1] == tuple(others(federation, 6))
@@ -130,8 +132,8 @@ def test_fewer_by_conviction_are_confirmed_once(play, monkeypatch):
 def test_a_conviction_removes_the_convicted_and_nobody_else(play, monkeypatch):
     federation = play(7)
     lose_by_bad_dealer(federation, monkeypatch, 6)
-    proofs = federation.session.unreleased[MODEL].proofs
-    federation.session.unreleased.clear()
+    proofs = federation.session.bound[MODEL].proofs
+    federation.session.bound.clear()
     said = until_verdict(federation)
     for node, left_out in enumerate(([5], [5, 6])):
         chosen = verdict(federation, others(federation, *left_out), said, convictions=proofs)
@@ -160,7 +162,7 @@ def order(play: Play, key: DualKey, label: str = REOPEN, **changes: object) -> b
 def test_a_reopen_order_of_the_governor_lets_the_cohort_change(play):
     federation = play(7)
     lose_after_confirm(federation)
-    federation.session.unreleased.clear()
+    federation.session.bound.clear()
     said = until_verdict(federation)
     signed = order(federation, federation.parties.governor)
     reopened = verdict(federation, others(federation, 3), said, reopen=signed)
@@ -203,7 +205,7 @@ def test_an_enclave_that_forgot_the_verdict_does_not_make_nodes_forget(play):
     """A restarted enclave composes any cohort; nodes are the ones who remember."""
     federation = play(7)
     lose_after_confirm(federation)
-    assert isinstance(federation.session.unreleased.pop(MODEL), Unreleased)
+    assert isinstance(federation.session.bound.pop(MODEL), Bound)
     federation.now = NOW + 60
     federation.prepare()
     said = federation.open()
@@ -213,3 +215,44 @@ def test_an_enclave_that_forgot_the_verdict_does_not_make_nodes_forget(play):
     federation.deliver(said[:1], others(federation, 0))
     refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 0))
     nothing_opened(federation)
+
+
+def test_a_released_statistic_is_not_repeated_with_one_site_less(play):
+    """Exact counters over S, then over S without a site, would give that site's counters away."""
+    rules = {"strategy": "sum"}
+    numbers = default_numbers(7, parameters=0)
+    federation = play(7, parties=make_parties(7, numbers, **rules))
+    assert federation.round()
+    federation.prepare()
+    said = federation.open()
+    for _ in range(3):
+        federation.deliver(said, others(federation, 1))
+        said = federation.close()
+    federation.deliver(said[:1], others(federation, 1))
+    refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 1))
+    assert len(federation.opened) == 1
+    # With the same sites it may be repeated: the same exact sum tells nothing new.
+    assert federation.round()
+    assert federation.opened[0][0].counters() == federation.opened[1][0].counters()
+
+
+def test_a_withheld_confirmation_binds_the_next_round_to_the_same_cohort(play):
+    """The relay loses every Confirm: nodes are bound, and the enclave keeps to the cohort they will confirm."""
+    federation = play(7)
+    federation.deliver(federation.until("frozen"), upload=False)
+    federation.close()
+    assert isinstance(federation.session.state, Aborted)
+    federation.prepare()
+    assert finish(federation, federation.open()) == "Released"
+    assert federation.opened[-1][1] == tuple(range(7))
+
+
+def test_the_enclave_passes_a_reopen_order_on(play):
+    federation = play(7)
+    lose_after_confirm(federation)
+    federation.prepare()
+    place = federation.session.places[MODEL][0] + 1
+    signed = order(federation, federation.parties.governor, round=place)
+    offer = [(None, federation.session.open(MODEL, reopen=signed))]
+    assert finish(federation, offer, others(federation, 3)) == "Released"
+    assert federation.opened[-1][1] == tuple(others(federation, 3))

@@ -87,4 +87,4 @@ def test_masks_of_another_view_do_not_cancel_and_the_count_words_say_so(play):
     state = federation.session.state
     assert (state.code, state.culprits, state.again) == (Refusal.COUNT_WORDS_DIFFER, (), False)
     nothing_opened(federation)
-    assert MODEL in federation.session.unreleased
+    assert MODEL in federation.session.bound

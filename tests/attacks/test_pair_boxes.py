@@ -90,7 +90,9 @@ def test_a_pair_box_that_the_enclave_forged_is_the_enclaves(play):
         node for node in range(6) if any(item.row.pair_box for item in parse(said[node][1]).deliveries)
     ]
     refused = refusals(federation, altered, sealed_to)
-    assert {node: (fault.code, fault.culprit) for node, fault in refused.items()} == dict.fromkeys(sealed_to, (Refusal.MANIFEST_ALTERED, "enclave"))
+    assert {node: (fault.code, fault.culprit) for node, fault in refused.items()} == dict.fromkeys(
+        sealed_to, (Refusal.MANIFEST_ALTERED, "enclave")
+    )
     assert not faults_of(federation)
     nothing_opened(federation)
 

@@ -75,7 +75,9 @@ def test_an_earlier_attempt_resent_at_each_stage(play, stage):
         federation.deliver(said)
         said = federation.close()
     to_nodes, to_enclave = resend_to_nodes(federation, tape), resend_to_enclave(federation, tape)
+    # The honest node whose words are repeated is not the one to blame.
     assert {code for _, code in to_enclave} <= {Refusal.WRONG_PHASE, Refusal.WRONG_CONTEXT}
+    assert {fault.culprit for fault in federation.session.faults} == {"gateway"}
     if stage:
         # The message that a node waits for is looked at, and is of another context.
         waits_for = STAGES[stage]

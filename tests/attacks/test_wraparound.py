@@ -46,8 +46,8 @@ def test_extreme_inputs_of_everybody_are_exact(play, sign, ring):
     assert np.array_equal(lanes(federation), federation.plain_sum(range(7)))
     totals, _ = federation.opened[-1]
     first = next(iter(totals.parameter_blocks()))[2][0]
-    # The clip leaves each node's norm a few float32 steps below its bound.
-    assert 0 <= (7 << numbers.value_bits) - sign * first <= 7 * max(1, 2 ** (numbers.value_bits - 21))
+    # The clip's norm bound is a relative 2^-15 above the norm, so each node may stay that far below its limit.
+    assert 0 <= (7 << numbers.value_bits) - sign * first <= 7 * max(1, 2 ** (numbers.value_bits - 14))
     assert totals.counters() == [7 * limit]
     assert totals.weight == 7 << numbers.value_bits
 

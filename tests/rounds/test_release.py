@@ -32,13 +32,13 @@ def released(play):
 
 
 def refuses(federation, code: Refusal, **changes) -> None:
-    """Nobody believes the altered release; nobody forgets what it confirmed; the true one is still taken."""
+    """Nobody believes the altered release; the true one is still taken."""
     refused_by(federation, federation.alter(federation.said, **changes), code)
     assert {agent.state.phase.value for agent in federation.agents} == {"Opened"}
-    assert all(agent._journal.seen.unreleased for agent in federation.agents)
+    assert all(agent._journal.seen.bound for agent in federation.agents)
     federation.deliver(federation.said)
     assert {agent.state.phase.value for agent in federation.agents} == {"Finished"}
-    assert not any(agent._journal.seen.unreleased for agent in federation.agents)
+    assert len(federation.session.receipts) == 1
 
 
 def resigned(play, **changes) -> bytes:

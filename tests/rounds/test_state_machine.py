@@ -1,5 +1,6 @@
 """The phase table, pair by pair: what it allows is taken, everything else is refused and changes nothing."""
 
+import hashlib
 import inspect
 import re
 from collections.abc import Callable
@@ -113,8 +114,10 @@ def test_the_enclave_refuses_every_other_message(play, monkeypatch, phase, trigg
     stage = reach_enclave(play, monkeypatch, phase)
     session, control = stage.federation.session, stage.rest()[trigger]
     before = session.state
+    # What the enclave heard once before comes from the relay the second time, whoever signed it.
+    culprit = "gateway" if hashlib.sha256(control).digest() in session.heard else "site-1"
     faults = send(stage.federation, control, stage.payload)
-    assert [(fault.culprit, fault.code) for fault in faults] == [("site-1", Refusal.WRONG_PHASE)]
+    assert [(fault.culprit, fault.code) for fault in faults] == [(culprit, Refusal.WRONG_PHASE)]
     assert session.state is before
 
 

@@ -31,8 +31,8 @@ def confirm(
     # 9.6: one signature for this (federation, model, round), over all attempts.
     if seen.confirmed.get(offer.model, 0) >= offer.round:
         raise PeerFault(Refusal.SECOND_VERDICT, "this round has this node's confirmation already", "enclave")
-    # 9.7: an earlier confirmed verdict on the same model that was never released holds the cohort fixed.
-    earlier = seen.unreleased.get((offer.model, offer.model_digest))
+    # 9.7: an earlier confirmed verdict on the same model, released or not, holds the cohort fixed.
+    earlier = seen.bound.get((offer.model, offer.model_digest))
     by_conviction = False
     if earlier is not None:
         by_conviction = _same_survivors(judged, member, earlier, governor)
@@ -67,7 +67,9 @@ def _same_survivors(judged: Judged, member: Member, earlier: VerdictConfirmed, g
     attempt = Attempt(earlier.offer_digest, earlier.t0, earlier.threshold)
     convicted = {convict(proof, member.policy, attempt) for proof in verdict.convictions}
     if earlier.by_conviction or not convicted or now != before - convicted:
-        raise PeerFault(Refusal.SURVIVORS_CHANGED, "the cohort of an unreleased verdict changed", "enclave")
+        raise PeerFault(
+            Refusal.SURVIVORS_CHANGED, "the cohort of an earlier verdict on this model changed", "enclave"
+        )
     return True
 
 

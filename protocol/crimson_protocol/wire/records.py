@@ -78,13 +78,13 @@ class BytesUpTo:
 
 @dataclass(frozen=True)
 class Text:
-    """Printable text of 1 to `maximum` characters: it may be shown to people and used in log lines."""
+    """Printable text of 1 to `maximum` bytes of UTF-8: it may be shown to people and used in log lines."""
 
     maximum: int
 
     def parse(self, value: Plain) -> str:
-        if type(value) is not str or not 1 <= len(value) <= self.maximum or not value.isprintable():
-            raise _refuse(f"printable text of 1 to {self.maximum} characters")
+        if type(value) is not str or not 1 <= len(value.encode()) <= self.maximum or not value.isprintable():
+            raise _refuse(f"printable text of 1 to {self.maximum} bytes")
         return value
 
     def plain(self, value: str) -> Plain:
