@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from crimson_node.data.table import survival_rows
-from crimson_protocol.cohort import drops_tolerated, numbers
+from crimson_protocol.cohort import Numbers, numbers
 from crimson_protocol.policy.document import EvidenceRules
 from crimson_protocol.policy.soundness import refuse_unsound
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
@@ -43,7 +43,7 @@ def forecast(pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
         "corrupt": cohort.corrupt,
         "threshold": cohort.threshold,
         "quorum": cohort.quorum,
-        "drops_tolerated": drops_tolerated(len(names), cohort.threshold) if cohort.dense else None,
+        "drops_tolerated": _drops_tolerated(len(names), cohort, knobs.min_cohort),
         "smallest_cohort": knobs.min_cohort,
         "disclosures": list(rules.disclosures),
         "privacy": None,
@@ -52,6 +52,13 @@ def forecast(pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
         "quantum": knobs.clip_micro / 1e6 / 2**knobs.value_bits,
         "warnings": list(pooled.warnings),
     }
+
+
+def _drops_tolerated(nodes: int, cohort: Numbers, smallest: int) -> int | None:
+    """Sites that may vanish in mid-round; None on a sparse graph, where it depends on who vanishes."""
+    if not cohort.dense:
+        return None
+    return nodes - max(cohort.threshold, cohort.quorum, smallest)
 
 
 def _refuse(rules: Any, names: list[str]) -> None:

@@ -58,7 +58,7 @@ class InlineEngine:
     def run_round(self, model: str, contribute: Contribute, drops: Mapping[int, str] | None = None) -> bytes:
         """One round of `model`; the artifact that every finished node opened. Raises RoundLost.
 
-        `drops` names nodes that vanish after "share" or "submit", in the first attempt.
+        `drops` names nodes that vanish after "share" or "submit", in every attempt of the round.
         """
         drops = drops or {}
         self.progress("train")
