@@ -148,7 +148,7 @@ def test_the_forecast_trains_nothing(train, tmp_path):
         4,
         3,
         3,
-        1,
+        0,
     )
 
 
