@@ -6,6 +6,7 @@ never disagree about a rounding.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from crimson_protocol.crypto.verify import DualPublic
@@ -142,10 +143,19 @@ class Policy(Record):
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes: the digest in Offer, T0 and receipts."""
-        return hashlib.sha256(self.to_bytes()).digest()
+        return self._digest
 
     def active(self) -> tuple[int, ...]:
         """Roster indices of active nodes, ascending."""
+        return self._active
+
+    # Both are asked for by every message; a policy never changes, so they are computed once.
+    @cached_property
+    def _digest(self) -> bytes:
+        return hashlib.sha256(self.to_bytes()).digest()
+
+    @cached_property
+    def _active(self) -> tuple[int, ...]:
         return tuple(index for index, entry in enumerate(self.roster) if entry.status == "active")
 
     def rules(self, model: str) -> ModelRules:
