@@ -41,7 +41,9 @@ def enclave_memory(small: int, large: int, parameters: int) -> list[Row]:
     few, many = enclave_peak(small, parameters), enclave_peak(large, parameters)
     at = f"d = {parameters:,}"
     return [
-        at_most(f"enclave peak memory, n = {large}, {at}", many.growth / (4 * parameters), ENCLAVE_GOAL, "x 4d"),
+        at_most(
+            f"enclave peak memory, n = {large}, {at}", many.growth / (4 * parameters), ENCLAVE_GOAL, "x 4d"
+        ),
         at_most(
             f"enclave peak memory, n = {large} over n = {small}, {at}",
             many.growth / few.growth,

@@ -70,7 +70,7 @@ def _open(policy: Policy, frame: UntrustedFrame) -> tuple[int, Record]:
     nodes = len(policy.roster)
     envelope, kind = parse_envelope(frame.control, Role.NODE, nodes)
     node = envelope.sender
-    if node is None or node not in policy.active():
+    if node is None or not policy.is_active(node):
         raise PeerFault(Refusal.UNKNOWN_NODE, "the sender is not an active node of the roster policy")
     try:
         envelope.verify(policy.roster[node].identity_key, policy.name(node))

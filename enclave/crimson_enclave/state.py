@@ -4,6 +4,7 @@ The sums are the one exception to immutability: they are the attempt's large sta
 holds the current phase, and are never copied.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -57,7 +58,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Dealing:
-    """What stays of a Share once its boxes are delivered: the signed manifest and its leaves."""
+    """What stays of a Share once its boxes are delivered: the signed manifest and its leaves, by recipient."""
 
     manifest: bytes = field(repr=False)
     rows_root: bytes
@@ -65,7 +66,9 @@ class Dealing:
 
     def leaf(self, recipient: int) -> RowLeaf | None:
         """The row for one recipient, if the dealer has one."""
-        return next((leaf for leaf in self.leaves if leaf.recipient == recipient), None)
+        place = bisect_left(self.leaves, recipient, key=lambda leaf: leaf.recipient)
+        found = self.leaves[place] if place < len(self.leaves) else None
+        return found if found and found.recipient == recipient else None
 
 
 @dataclass(frozen=True)

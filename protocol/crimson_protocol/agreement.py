@@ -51,6 +51,10 @@ class Agreement:
         """Whom a dealer has a row for: its holders, itself among them, and its mask neighbours; ascending."""
         return tuple(sorted(self.graph.holders[node] | self.graph.neighbours[node]))
 
+    def owes(self, dealer: int, peer: int) -> bool:
+        """Whether a dealer has a row for `peer`."""
+        return peer in self.graph.holders[dealer] or peer in self.graph.neighbours[dealer]
+
     def smallest_cohort(self) -> int:
         """Accepted nodes below which nothing is opened: max(min_cohort, c + 3)."""
         return max(self.terms.offer.numbers.min_cohort, self.cohort.corrupt + 3)

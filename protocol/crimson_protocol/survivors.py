@@ -6,6 +6,7 @@ functions to compose a verdict that honest nodes will confirm.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from crimson_protocol import transcript
 from crimson_protocol.agreement import Agreement, Dealt
@@ -40,10 +41,14 @@ class Judged:
 
         Accepted: b. Dropped or rejected with an accepted mask neighbour: R. Never both.
         """
-        if owner in self.verdict.accepted:
+        if owner in self._accepted:
             return "self"
         neighbours = self.agreement.graph.neighbours.get(owner, frozenset())
-        return "root" if neighbours & set(self.verdict.accepted) else None
+        return None if neighbours.isdisjoint(self._accepted) else "root"
+
+    @cached_property
+    def _accepted(self) -> frozenset[int]:
+        return frozenset(self.verdict.accepted)
 
 
 def _refuse(code: Refusal, text: str) -> PeerFault:

@@ -32,9 +32,9 @@ def take_unmask(state: Unmasking, message: Unmask) -> tuple[Unmasking, tuple[int
     good = {
         owner: opened for owner, opened in shares.items() if _opens_commitment(state, message.node, opened)
     }
-    opened = {owner: dict(holders) for owner, holders in state.opened.items()}
+    opened = dict(state.opened)
     for owner, share in good.items():
-        opened.setdefault(owner, {})[message.node] = share.share
+        opened[owner] = {**opened.get(owner, {}), message.node: share.share}
     bad = tuple(sorted(set(shares) - set(good)))
     return replace(state, opened=opened, answered=state.answered | {message.node}), bad
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from crimson_node.member import Member
-from crimson_node.state import Advertised, SharesDealt
+from crimson_node.state import Advertised, AttemptSecrets, SharesDealt
 from crimson_protocol.agreement import Agreement, agree
 from crimson_protocol.crypto.labels import PAIR_COMMITMENT, SHARE_COMMITMENT
 from crimson_protocol.entropy import Entropy
@@ -25,7 +25,7 @@ from crimson_protocol.wire.table import BY_RECORD
 def share(state: Advertised, member: Member, roster: Roster, entropy: Entropy) -> tuple[SharesDealt, bytes]:
     """Step 4. Raises PeerFault: whatever is wrong with a roster, the enclave composed it."""
     agreement = check_roster(state, member, roster)
-    rows, own = _deal(state, member, agreement, entropy)
+    rows, own = deal_rows(state.secrets, member.index, agreement, entropy)
     rows_root = merkle_root([row.leaf().to_bytes() for row in rows])
     manifest = Manifest(agreement.t0, member.index, len(rows), rows_root)
     message = Share(sign_message(member.identity, member.index, manifest), rows)
@@ -56,7 +56,7 @@ def _advertisement(state: Advertised, member: Member, data: bytes) -> tuple[int,
     """Steps 4.1: a key that the signed roster policy does not back is the enclave's or gateway's own."""
     envelope = Envelope.from_bytes(data, MAX_ADVERTISEMENT).checked_kind(BY_RECORD[Advertise].kind)
     node = envelope.sender
-    if node is None or node not in member.policy.active():
+    if node is None or not member.policy.is_active(node):
         raise PeerFault(Refusal.UNKNOWN_NODE, "an advertisement of no active node", "enclave")
     try:
         envelope.verify(member.policy.roster[node].identity_key, "enclave")
@@ -70,11 +70,10 @@ def _advertisement(state: Advertised, member: Member, data: bytes) -> tuple[int,
     return node, message
 
 
-def _deal(
-    state: Advertised, member: Member, agreement: Agreement, entropy: Entropy
+def deal_rows(
+    secrets: AttemptSecrets, me: int, agreement: Agreement, entropy: Entropy
 ) -> tuple[tuple[ShareRow, ...], HeldShares]:
     """One row for each recipient, in ascending order, and the pair of shares that stays at home."""
-    me, secrets = member.index, state.secrets
     holders = sorted(agreement.graph.holders[me])
     xs, threshold = [holder + 1 for holder in holders], agreement.cohort.threshold
     of_seed = split(secrets.seed.reveal(), threshold, xs, entropy)
@@ -82,19 +81,19 @@ def _deal(
     held = {
         holder: HeldShares(Secret(of_seed[holder + 1]), Secret(of_root[holder + 1])) for holder in holders
     }
-    rows = tuple(_row(state, me, peer, agreement, held) for peer in agreement.recipients(me))
+    rows = tuple(_row(secrets, me, peer, agreement, held) for peer in agreement.recipients(me))
     return rows, held[me]
 
 
 def _row(
-    state: Advertised, me: int, peer: int, agreement: Agreement, held: Mapping[int, HeldShares]
+    secrets: AttemptSecrets, me: int, peer: int, agreement: Agreement, held: Mapping[int, HeldShares]
 ) -> ShareRow:
     shares, keys = held.get(peer), agreement.advertisements[peer]
     share_box = pair_box = pair_commitment = None
     if shares is not None and peer != me:
         share_box = seal_shares(keys.share_key, share_info(agreement.t0, me, peer), shares)
     if peer in agreement.graph.neighbours[me] and sealer(me, peer) == me:
-        secret = state.secrets.root.pair_secret(agreement.t0, me, peer)
+        secret = secrets.root.pair_secret(agreement.t0, me, peer)
         pair_box = seal_pair(keys.mask_key, pair_info(agreement.t0, me, peer), secret)
         pair_commitment = commit(PAIR_COMMITMENT, secret)
     return ShareRow(

@@ -96,7 +96,7 @@ def open_deliveries(state: SharesDealt, member: Member, dealt: Dealt, shared: Sh
     """Step 6.4: from every dealer that owes this node a row, exactly one, proven, opened, as committed."""
     me, agreement = member.index, state.agreement
     deliveries = {delivery.dealer: delivery for delivery in shared.deliveries}
-    owed = {node for node in dealt.nodes - {me} if me in agreement.recipients(node)}
+    owed = {node for node in dealt.nodes - {me} if agreement.owes(node, me)}
     if set(deliveries) != owed:
         raise PeerFault(Refusal.MANIFEST_ALTERED, "deliveries are missing, or too many", "enclave")
     roots = {dealer.node: dealer.rows_root for dealer in dealt.dealers}

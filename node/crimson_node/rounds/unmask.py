@@ -57,7 +57,7 @@ def _confirmation(state: Confirmed, member: Member, data: bytes) -> int:
     offer = state.judged.agreement.terms.offer
     envelope = Envelope.from_bytes(data, MAX_CONFIRM).checked_kind(BY_RECORD[Confirm].kind)
     node = envelope.sender
-    if node is None or node not in member.policy.active():
+    if node is None or not member.policy.is_active(node):
         raise PeerFault(Refusal.UNKNOWN_NODE, "a confirmation of no active node", "enclave")
     envelope.verify(member.policy.roster[node].identity_key, "enclave")
     message = Confirm.from_bytes(envelope.body, MAX_CONFIRM)

@@ -158,6 +158,10 @@ class Policy(Record):
     def _active(self) -> tuple[int, ...]:
         return tuple(index for index, entry in enumerate(self.roster) if entry.status == "active")
 
+    def is_active(self, index: int) -> bool:
+        """Whether a roster index is that of an active node."""
+        return 0 <= index < len(self.roster) and self.roster[index].status == "active"
+
     def rules(self, model: str) -> ModelRules:
         """The model's rules, or PolicyRefusal(MODEL_REJECTED) for one that is not listed."""
         for rules in self.models:

@@ -4,7 +4,8 @@ Canonical means the core deterministic encoding of RFC 8949 section 4.2.1, withi
 Two parties that agree on a value therefore agree on its bytes, which is what digests and signatures need.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
+from types import NoneType
 
 import cbor2
 
@@ -15,6 +16,8 @@ from crimson_protocol.wire.prescan import MAX_DEPTH, MAX_ITEMS, SIMPLE_VALUES, p
 # What major types 0 and 1 hold; beyond it cbor2 would write a tagged bignum.
 _LEAST_INTEGER = -(1 << 64)
 _GREATEST_INTEGER = (1 << 64) - 1
+# Every value of these types has an encoding, lone surrogates aside.
+_SCALARS = frozenset({NoneType, bool, bytes, str})
 
 
 def encode(value: object) -> bytes:
@@ -86,7 +89,7 @@ def _canonical(value: object) -> bytes:
 
 def _require_encodable(value: object, depth: int) -> None:
     """Refuse what `decode` would not give back; `depth` containers are open around `value`."""
-    if value is None or type(value) in (bool, bytes, str):
+    if type(value) in _SCALARS:
         return
     if type(value) is int:
         if not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
@@ -96,13 +99,14 @@ def _require_encodable(value: object, depth: int) -> None:
         raise CallerFault(Refusal.TOO_LARGE, f"more than {MAX_DEPTH} containers inside each other")
     if type(value) is dict:
         _require_keys(value)
-        for item in value.values():
-            _require_encodable(item, depth + 1)
+        items: Iterable[object] = value.values()
     elif type(value) is list or type(value) is tuple:
-        for item in value:
-            _require_encodable(item, depth + 1)
+        items = value
     else:
         raise CallerFault(Refusal.MALFORMED, f"{type(value).__name__} has no encoding in this profile")
+    for item in items:
+        if type(item) not in _SCALARS:
+            _require_encodable(item, depth + 1)
 
 
 def _require_keys(value: dict[object, object]) -> None:

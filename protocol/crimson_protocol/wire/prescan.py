@@ -20,6 +20,7 @@ FALSE, TRUE, NULL = 20, 21, 22
 SIMPLE_VALUES = frozenset({FALSE, TRUE, NULL})
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
+_LONGER = 24
 _INDEFINITE = 31
 # The least argument that needs a head of 1, 2, 4 or 8 more bytes (RFC 8949 section 4.2.1).
 _LEAST = (24, 1 << 8, 1 << 16, 1 << 32)
@@ -73,11 +74,14 @@ def _walk_item(data: bytes | memoryview, max_depth: int, max_items: int, simple:
     while True:
         major, argument, at = _read_head(data, at, simple)
         if open_containers:
-            _take_item(open_containers[-1], major, at)
-        if major in (_BYTES, _TEXT):
+            parent = open_containers[-1]
+            if parent.is_map and parent.left % 2 == 0:
+                _take_key(parent, major, at)
+            parent.left -= 1
+        if major == _BYTES or major == _TEXT:
             _require_room(argument, data, at)
             at += argument
-        elif major in (_ARRAY, _MAP):
+        elif major == _ARRAY or major == _MAP:
             children = argument if major == _ARRAY else 2 * argument
             _require_room(children, data, at)  # Every item takes a byte at least.
             items += children
@@ -94,14 +98,15 @@ def _read_head(data: bytes | memoryview, at: int, simple: Set[int]) -> tuple[int
     """Major type, argument and the position after the head at `at`."""
     if at >= len(data):
         raise PeerFault(Refusal.MALFORMED, f"input ends at byte {at}, where an item should begin")
-    major, info = data[at] >> 5, data[at] & 0x1F
+    head = data[at]
+    major, info = head >> 5, head & 0x1F
+    if major < _TAG and info < _LONGER:  # Most heads: the argument is in the head itself.
+        return major, info, at + 1
     if major == _TAG:
         raise PeerFault(Refusal.MALFORMED, f"tag at byte {at}")
     if major == _SIMPLE:
         if info not in simple:  # Floats, break, undefined and unassigned values all end here.
             raise PeerFault(Refusal.MALFORMED, f"float or simple value that is not allowed at byte {at}")
-        return major, info, at + 1
-    if info < 24:
         return major, info, at + 1
     if info > 27:
         if info == _INDEFINITE and major not in (_UNSIGNED, _NEGATIVE):
@@ -117,14 +122,12 @@ def _read_head(data: bytes | memoryview, at: int, simple: Set[int]) -> tuple[int
     return major, argument, end
 
 
-def _take_item(parent: _Container, major: int, at: int) -> None:
-    """Count one item of `parent`; where it is a key, hold it to the kind of the map's first key."""
-    if parent.is_map and parent.left % 2 == 0:
-        if parent.key_major is None and major in (_UNSIGNED, _TEXT):
-            parent.key_major = major
-        if major != parent.key_major:
-            raise PeerFault(Refusal.MALFORMED, f"map key of another or a forbidden kind before byte {at}")
-    parent.left -= 1
+def _take_key(parent: _Container, major: int, at: int) -> None:
+    """Hold a key of `parent` to the kind of the map's first key."""
+    if parent.key_major is None and major in (_UNSIGNED, _TEXT):
+        parent.key_major = major
+    if major != parent.key_major:
+        raise PeerFault(Refusal.MALFORMED, f"map key of another or a forbidden kind before byte {at}")
 
 
 def _require_room(needed: int, data: bytes | memoryview, at: int) -> None:

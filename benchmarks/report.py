@@ -1,0 +1,88 @@
+"""`python -m benchmarks.report`: measure every goal, print a table, write build/bench/report.json.
+
+Exit code 1 where a goal is missed. Every figure is a ratio of two things measured in this one run.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.enclave_unmask import enclave_unmask
+from benchmarks.goals import Row
+from benchmarks.machine import machine
+from benchmarks.memory import enclave_memory, node_memory
+from benchmarks.messages import message_bodies
+from benchmarks.node_masking import node_masking
+
+REPORT = Path("build/bench/report.json")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the cohorts and vectors that are measured. The goals belong to the sizes given here."""
+
+    parameters: int = 1_000_000
+    neighbours: int = 20
+    nodes: int = 100
+    dropped: tuple[int, ...] = (10, 30)
+    weighed_parameters: int = 4_000_000
+    few: int = 20
+    many: int = 200
+    mask_repeats: int = 21
+    unmask_repeats: int = 7
+
+
+def measure(scale: Scale) -> Iterator[Row]:
+    """Every goal's row, as soon as it is known."""
+    yield from node_masking(scale.parameters, scale.neighbours, scale.mask_repeats)
+    for dropped in scale.dropped:
+        yield enclave_unmask(scale.nodes, scale.parameters, dropped, scale.unmask_repeats)
+    for ring_bits in (32, 20):
+        yield node_memory(scale.weighed_parameters, ring_bits)
+    yield from enclave_memory(scale.few, scale.many, scale.parameters)
+    yield from message_bodies(scale.nodes, scale.parameters)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """The rows as a JSON list of {name, value, goal, unit, ok}."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows for people."""
+    shown = Table("figure", "value", "goal", "unit", "")
+    for row in rows:
+        verdict = "[green]met[/]" if row.ok else "[red]missed[/]"
+        shown.add_row(row.name, f"{row.value:.3f}", f"{row.goal:g}", row.unit, verdict)
+    return shown
+
+
+def run(scale: Scale, path: Path, say: Callable[[object], None]) -> bool:
+    """Measure, say and write; whether every goal was met. The machine's load is said before and after."""
+    say(machine())
+    rows = []
+    for row in measure(scale):
+        rows.append(row)
+        say(f"{row.name}: {row.value:.3f} (goal {row.goal:g} {row.unit})")
+    say(table(rows))
+    say(machine())
+    write(rows, path)
+    return all(row.ok for row in rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=REPORT, help="where the JSON report goes")
+    out = parser.parse_args(arguments).out
+    return 0 if run(Scale(), out, Console().print) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
