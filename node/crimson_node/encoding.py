@@ -20,7 +20,7 @@ def encode_update(update: Update, layout: Layout, fill: Fill) -> Words:
     Raises CallerFault(NOT_FINITE) for NaN or infinity, from `clip_factor`.
     """
     numbers = layout.numbers
-    # Not cleared first: below, every word is written once, and clearing costs as much as a mask.
+    # Not cleared first: every word is written below, and clearing costs nearly as much as one mask.
     vector = np.empty(layout.length, np.uint32)
     for words in layout.counts(vector):
         words[:] = 0

@@ -18,9 +18,11 @@ class DirectorySpool:
         self._cap = BY_RECORD[Share].cap(nodes) + OVERHEAD
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.bytes_kept = 0
+        self._boxes: dict[int, dict[int, bytes | None]] = {}
 
     def clear(self) -> None:
         """Forget the attempt before."""
+        self._boxes.clear()
         for path in self._directory.iterdir():
             path.unlink()
 
@@ -41,10 +43,12 @@ class DirectorySpool:
 
     def pair_box(self, dealer: int, recipient: int) -> bytes:
         """The pair box of one row of a stored Share; empty where there is none."""
-        control = (self._directory / f"{dealer}.share").read_bytes()
-        share = Share.from_bytes(Envelope.from_bytes(control, self._cap).body, self._cap)
-        boxes = {row.recipient: row.pair_box for row in share.rows}
-        return boxes.get(recipient) or b""
+        if dealer not in self._boxes:
+            # Asked for once per lost neighbour: a Share is parsed at the first of them.
+            control = (self._directory / f"{dealer}.share").read_bytes()
+            share = Share.from_bytes(Envelope.from_bytes(control, self._cap).body, self._cap)
+            self._boxes[dealer] = {row.recipient: row.pair_box for row in share.rows}
+        return self._boxes[dealer].get(recipient) or b""
 
     def _keep(self, name: str, data: memoryview) -> None:
         (self._directory / name).write_bytes(data)

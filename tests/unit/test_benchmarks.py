@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from benchmarks.peers_adapter import run_round
 from benchmarks.report import Scale, run
 

@@ -78,10 +78,10 @@ def _walk_item(data: bytes | memoryview, max_depth: int, max_items: int, simple:
             if parent.is_map and parent.left % 2 == 0:
                 _take_key(parent, major, at)
             parent.left -= 1
-        if major == _BYTES or major == _TEXT:
+        if major in (_BYTES, _TEXT):
             _require_room(argument, data, at)
             at += argument
-        elif major == _ARRAY or major == _MAP:
+        elif major in (_ARRAY, _MAP):
             children = argument if major == _ARRAY else 2 * argument
             _require_room(children, data, at)  # Every item takes a byte at least.
             items += children
