@@ -38,7 +38,7 @@ test: $(VENV)/dev ## every test
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(ROOMS:%=%/crimson_%)
+	$(BIN)/mypy $(foreach room,$(ROOMS),$(room)/crimson_$(room))
 	$(BIN)/lint-imports
 	@echo "check: lint, format, types and import contracts hold"
 
