@@ -10,7 +10,7 @@ from crimson_node.member import Update
 from crimson_protocol.layout import Layout
 
 
-@pytest.mark.parametrize(("slices", "counters", "weight"), product((1, 2, 3, 7), (0, 1, 3), (0, 5)))
+@pytest.mark.parametrize(("slices", "counters", "weight"), [*product((1, 2, 3, 7), (0, 1, 3), (0, 5))])
 def test_every_word_of_the_vector_is_written(
     slices: int, counters: int, weight: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
