@@ -107,7 +107,7 @@ def describe(bound: Field) -> str:
         case records.BytesUpTo():
             return f"0 to {_number(bound.maximum)} bytes"
         case records.Text():
-            return f"printable text, 1 to {bound.maximum} characters"
+            return f"printable text, 1 to {bound.maximum} bytes"
         case records.OneOf():
             return "one of " + ", ".join(f"`{word}`" for word in bound.words)
         case records.Flag():
