@@ -88,6 +88,7 @@ def test_a_bad_dealer_loses_the_round_and_is_convicted(play, monkeypatch, kind, 
     assert finish(federation, federation.open()) == "Released"
     _, accepted = federation.opened[-1]
     assert accepted == tuple(others(federation, DEALER))
+    assert federation.session.state.receipt.rejected == federation.session.state.receipt.dropped == ()
     assert np.array_equal(lanes(federation), federation.plain_sum(accepted))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.adversary import finish, others, refused_by
-from tests.playground import MODEL, entropy, lanes, parse
+from tests.playground import MODEL, Play, entropy, lanes, make_parties, parse, sign_policy
 
 from crimson_enclave.event_log import EventLog
 from crimson_protocol import cose
@@ -244,6 +244,19 @@ def test_a_node_that_was_silent_at_unmask_still_reads_the_release(play):
     federation.deliver(said)
     assert {agent.state.phase.value for agent in federation.agents} == {"Finished"}
     assert np.array_equal(lanes(federation), federation.plain_sum(range(6)))
+
+
+def test_a_roster_key_that_nothing_can_be_sealed_to_costs_its_own_node_alone(tmp_path):
+    parties = make_parties(4)
+    roster = list(parties.policy.roster)
+    roster[3] = replace(roster[3], encryption_key=b"\xff" * 1216)
+    parties.policy = replace(parties.policy, roster=tuple(roster))
+    parties.signed = sign_policy(parties.governor, parties.policy)
+    federation = Play(tmp_path, 4, parties=parties)
+    said = federation.until("release")
+    refused_by(federation, said, Refusal.BAD_BOX, [3])
+    federation.deliver(said, range(3))
+    assert {federation.agents[node].state.phase.value for node in range(3)} == {"Finished"}
 
 
 def test_too_few_shares_lose_the_round_and_leave_nothing_open(play):

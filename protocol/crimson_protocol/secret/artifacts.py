@@ -1,5 +1,7 @@
 """A released artifact for the roster alone: one fresh AES-256-GCM key, sealed to every active node."""
 
+from contextlib import suppress
+
 from crimson_protocol.crypto import primitives
 from crimson_protocol.crypto.labels import MODEL_BOX
 from crimson_protocol.entropy import Entropy
@@ -18,17 +20,19 @@ def _context(receipt: Receipt) -> list[object]:
 
 
 def seal_artifact(policy: Policy, receipt: Receipt, artifact: bytes, entropy: Entropy) -> SealedArtifact:
-    """Encrypt the artifact that `receipt` describes. The gateway stores ciphertext only."""
+    """Encrypt the artifact that `receipt` describes. The gateway stores ciphertext only.
+
+    A node whose roster key nothing can be sealed to gets no key: it must not cost the others their result.
+    """
     key, nonce = entropy(32), entropy(primitives.GCM_NONCE)
     context = _context(receipt)
-    keys = tuple(
-        KeyBox(
-            node, primitives.box_seal(policy.roster[node].encryption_key, cbor.encode([*context, node]), key)
-        )
-        for node in policy.active()
-    )
+    keys = []
+    for node in policy.active():
+        public, info = policy.roster[node].encryption_key, cbor.encode([*context, node])
+        with suppress(PeerFault):
+            keys.append(KeyBox(node, primitives.box_seal(public, info, key)))
     ciphertext = primitives.gcm_seal(key, nonce, artifact, cbor.encode(context))
-    return SealedArtifact(receipt.output_digest, nonce, ciphertext, keys)
+    return SealedArtifact(receipt.output_digest, nonce, ciphertext, tuple(keys))
 
 
 def open_artifact(sealed: SealedArtifact, receipt: Receipt, node: int, key: BoxKey) -> bytes:
