@@ -8,6 +8,7 @@ from tests.adversary import as_node, faults_of, finish, nothing_opened, others, 
 from tests.playground import Play, entropy, lanes, make_parties, parse, sign_policy
 
 from crimson_enclave.dispatch import UntrustedFrame
+from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import IdentityKey
@@ -129,3 +130,14 @@ def test_two_advertisements_of_one_node_are_equivocation(play):
     assert [(fault.culprit, fault.code) for fault in faults] == [("site-2", Refusal.EQUIVOCATION)]
     assert federation.session.state.advertised[2] is first
     assert finish(federation, federation.close()) == "Released"
+
+
+def test_a_second_policy_under_the_same_serial_is_refused_and_its_signer_named(play):
+    federation = play(4)
+    known = federation.policy
+    federation.policy = replace(known, expires=known.expires + 1)
+    with pytest.raises(PeerFault) as caught:
+        federation.agent(0)
+    assert (caught.value.code, caught.value.culprit) == (Refusal.POLICY_REJECTED, "governor")
+    federation.policy = known
+    assert federation.agent(0).member.policy == known
