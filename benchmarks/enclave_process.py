@@ -46,6 +46,9 @@ def serve(pipe: Connection, knobs: RoundNumbers, nodes: int) -> None:
         match request:
             case ("attest", challenge):
                 pipe.send(enclave.attest(challenge))
+            case ("endorse", control):
+                enclave.endorse(control)
+                pipe.send(None)
             case ("open",):
                 pipe.send(enclave.open())
             case ("receive", index, control, path):
@@ -92,6 +95,9 @@ class RemoteEnclave:
 
     def attest(self, challenge: bytes) -> bytes:
         return bytes(self._ask("attest", challenge))
+
+    def endorse(self, control: bytes) -> None:
+        self._ask("endorse", control)
 
     def open(self) -> bytes:
         return bytes(self._ask("open"))

@@ -99,6 +99,9 @@ class LocalEnclave:
         instance = self.session.instance
         return instance.attester.attest(instance.claims, challenge, NOW)
 
+    def endorse(self, control: bytes) -> None:
+        self.session.endorse(control)
+
     def open(self) -> bytes:
         return self.session.open(MODEL)
 
@@ -153,7 +156,9 @@ class Nodes:
         knobs = self.parties.policy.models[0].numbers
         update = shared_update(knobs)
         for agent in self.agents:
-            agent.prepare(update, agent.appraise(enclave.attest(agent.challenge())))
+            appraisal = agent.appraise(enclave.attest(agent.challenge()))
+            enclave.endorse(agent.endorse(appraisal))
+            agent.prepare(update, appraisal)
 
     def answer(self, said: Iterable[Said], alive: frozenset[int]) -> Iterator[tuple[int, Reply]]:
         """Replies of the nodes that are alive, one at a time."""

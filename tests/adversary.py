@@ -13,6 +13,8 @@ from crimson_enclave.dispatch import Fault, UntrustedFrame
 from crimson_enclave.rounds.advertise import open_attempt
 from crimson_enclave.state import Aborted, terms_of
 from crimson_node.agent import Reply
+from crimson_node.rounds.endorse import endorse
+from crimson_node.seen import Seen, VerdictReleased
 from crimson_protocol.crypto.labels import ROOT_COMMITMENT, SELF_COMMITMENT
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
@@ -22,6 +24,7 @@ from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import BoxKey, Secret
 from crimson_protocol.secret.shamir import combine
 from crimson_protocol.transcript import model_digest, t2, verdict_hash
+from crimson_protocol.wire.messages.advertise import Checkpoint
 from crimson_protocol.wire.messages.confirm import Confirm, Freeze, Verdict
 from crimson_protocol.wire.messages.unmask import OpenedShares, Unmask, UnmaskRequest
 from crimson_protocol.wire.records import Record
@@ -71,6 +74,21 @@ def finish(federation: Play, said: Iterable[Said], to: Iterable[int] | None = No
             break
         said = federation.close()
     return federation.session.state.phase.value
+
+
+def vouch(federation: Play, node: int) -> bytes:
+    """A node's Endorse of the running instance, whatever it saw or endorsed before."""
+    agent, instance = federation.agents[node], federation.session.instance
+    evidence = instance.attester.attest(instance.claims, agent.challenge(), federation.now)
+    return endorse(agent.member, Seen(), agent.appraise(evidence), ())[1]
+
+
+def believe(federation: Play, digest: bytes, to: Iterable[int] | None = None) -> None:
+    """Nodes whose lineage check was passed by: they hold `digest` for the last verified release."""
+    for index in range(federation.nodes) if to is None else to:
+        journal = federation.agents[index]._journal
+        release = VerdictReleased(MODEL, 0, bytes(32), bytes(32), digest, Checkpoint(0, bytes(32)))
+        journal.seen = replace(journal.seen, released={MODEL: release})
 
 
 def nothing_opened(federation: Play) -> None:

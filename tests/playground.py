@@ -25,8 +25,11 @@ from crimson_protocol.artifact import Artifact
 from crimson_protocol.cohort import corrupt_count
 from crimson_protocol.crypto.labels import POLICY
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.events import SignedCheckpoint
+from crimson_protocol.evidence.validate import Appraisal
 from crimson_protocol.policy.document import POLICY_VERSION, EvidenceRules, ModelRules, Policy, RosterEntry
 from crimson_protocol.policy.signed import SignedDocument, governed_bytes, load_policy
+from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
 from crimson_protocol.transcript import model_digest
@@ -225,7 +228,31 @@ class Play:
         instance = self.session.instance
         for index, agent in enumerate(self.agents):
             evidence = instance.attester.attest(instance.claims, agent.challenge(), self.now)
-            agent.prepare((updates or {}).get(index) or self.update(index), agent.appraise(evidence))
+            appraisal = agent.appraise(evidence)
+            self.endorse(agent, appraisal)
+            self.catch_up(agent, appraisal)
+            agent.prepare((updates or {}).get(index) or self.update(index), appraisal)
+
+    def endorse(self, agent: Agent, appraisal: Appraisal) -> None:
+        """The agent vouches for the enclave's instance, if it has not yet."""
+        proof = self.proof(agent.last_log_size, appraisal.checkpoint.size)
+        faults = self.session.endorse(agent.endorse(appraisal, proof))
+        assert not faults or not self.policy.is_active(agent.member.index)
+
+    def catch_up(self, agent: Agent, appraisal: Appraisal) -> None:
+        """A node that missed the last release takes it from the relay."""
+        release = self.session.published.get(MODEL)
+        if release is None:
+            return
+        receipt = verify_receipt(parse(release).receipt, appraisal.receipt_key)
+        last = agent.seen.released.get(MODEL)
+        if last is None or last.round < receipt.round:
+            size = SignedCheckpoint.from_bytes(parse(release).checkpoint, 8192).checkpoint.size
+            agent.adopt(release, appraisal, self.proof(agent.last_log_size, size))
+
+    def proof(self, first: int, second: int) -> tuple[bytes, ...]:
+        """Consistency proof between two sizes of the enclave's log, in either order."""
+        return self.session.log.tree.consistency_proof(*sorted((first, second)))
 
     def open(self, *, again: bool = False) -> list[Said]:
         """Open an attempt; the Offer, not yet delivered."""

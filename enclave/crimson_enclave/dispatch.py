@@ -49,7 +49,7 @@ def receive(
 ) -> tuple[State, tuple[Fault, ...]]:
     """The next state and the faults found on the way."""
     try:
-        node, message = _open(policy, frame)
+        node, message = open_message(policy, frame.control)
     except PeerFault as fault:
         # Bytes that no node signed are the relay's: it should never have passed them on.
         return state, (Fault(fault.culprit or GATEWAY, fault.code),)
@@ -65,10 +65,10 @@ def receive(
         return state, (Fault(fault.culprit, fault.code),)
 
 
-def _open(policy: Policy, frame: UntrustedFrame) -> tuple[int, Record]:
+def open_message(policy: Policy, control: bytes) -> tuple[int, Record]:
     """Sender and body of a control message. Its claimed sender is not blamed while the signature does not hold."""
     nodes = len(policy.roster)
-    envelope, kind = parse_envelope(frame.control, Role.NODE, nodes)
+    envelope, kind = parse_envelope(control, Role.NODE, nodes)
     node = envelope.sender
     if node is None or not policy.is_active(node):
         raise PeerFault(Refusal.UNKNOWN_NODE, "the sender is not an active node of the roster policy")

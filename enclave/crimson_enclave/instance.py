@@ -42,7 +42,7 @@ class Attester:
 
 @dataclass(frozen=True)
 class Instance:
-    """Keys that are new at every start, and the claims that evidence binds them to."""
+    """One start of the enclave: its keys, and the claims that evidence binds them to."""
 
     signing: DualKey
     box: BoxKey
@@ -51,10 +51,20 @@ class Instance:
 
     @classmethod
     def start(
-        cls, policy: Policy, checkpoint: Checkpoint, attester: Attester, entropy: Entropy
+        cls,
+        policy: Policy,
+        checkpoint: Checkpoint,
+        attester: Attester,
+        entropy: Entropy,
+        epoch: int = 1,
+        signing: DualKey | None = None,
     ) -> "Instance":
-        """A new instance that runs `policy` on a log that ends at `checkpoint`."""
-        signing, box = DualKey.fresh(entropy), BoxKey.fresh(entropy)
+        """A new instance that runs `policy` on a log that ends at `checkpoint`.
+
+        `epoch` counts starts on one sealed state. `signing` is the state's key, so that receipts and
+        checkpoints of earlier epochs stay verifiable; everything else is new.
+        """
+        signing, box = signing or DualKey.fresh(entropy), BoxKey.fresh(entropy)
         claims = Claims(
             version=EVIDENCE_VERSION,
             box_key=box.public,
@@ -64,5 +74,6 @@ class Instance:
             checkpoint=checkpoint,
             simulated=True,
             instance=entropy(16),
+            epoch=epoch,
         )
         return cls(signing, box, claims, attester)

@@ -5,15 +5,17 @@ entropy from its caller, and touches no socket or file.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, receive
+from crimson_enclave.bindings import Bindings
+from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, open_message, receive
 from crimson_enclave.event_log import EventLog
 from crimson_enclave.instance import Clock, Instance
 from crimson_enclave.publish import publish
 from crimson_enclave.rounds.advertise import close_advertise, open_attempt
 from crimson_enclave.rounds.confirm import close_confirm
+from crimson_enclave.rounds.endorse import endorsements_needed, take_endorse
 from crimson_enclave.rounds.release import Observer, ReleaseFacts, release
 from crimson_enclave.rounds.share import close_share
 from crimson_enclave.rounds.submit import close_submit
@@ -30,12 +32,12 @@ from crimson_enclave.state import (
 )
 from crimson_enclave.strategies import refuse_unavailable
 from crimson_protocol.entropy import Entropy
-from crimson_protocol.errors import CallerFault
+from crimson_protocol.errors import CallerFault, PeerFault
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
-from crimson_protocol.survivors import Judged
 from crimson_protocol.transcript import model_digest
+from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import Abort
 
 NO_RECEIPT = bytes(32)
@@ -48,18 +50,20 @@ Outgoing = Iterator[tuple[int | None, bytes]]
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A verdict that nodes may have confirmed: they hold later rounds on the same model to its cohort."""
+class Lost:
+    """An attempt that a restart of the enclave ended. `again`: no verdict was shown, so another may follow."""
 
-    model_digest: bytes
-    accepted: frozenset[int]
-    proofs: tuple[bytes, ...]
-    convicted: frozenset[int]
+    model: str
+    offer_digest: bytes
+    again: bool
 
 
 @dataclass
 class Session:
-    """Runs attempts one after another for one federation."""
+    """Runs attempts one after another for one federation.
+
+    `keep` makes the state durable; it is called before anything leaves that a restart must not forget.
+    """
 
     policy: Policy
     instance: Instance
@@ -73,7 +77,12 @@ class Session:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     receipts: list[bytes] = field(default_factory=list, repr=False)
     faults: list[Fault] = field(default_factory=list)
-    bound: dict[str, Bound] = field(default_factory=dict)
+    published: dict[str, bytes] = field(default_factory=dict, repr=False)
+    previous: bytes = NO_RECEIPT
+    bound: Bindings = field(default_factory=Bindings)
+    endorsed: set[int] = field(default_factory=set)
+    lost: Lost | None = None
+    keep: Callable[["Session"], None] = field(default=lambda _: None, repr=False)
     culprits: frozenset[int] = frozenset()
     reopen: bytes | None = field(default=None, repr=False)
     heard: dict[bytes, None] = field(default_factory=dict, repr=False)
@@ -90,15 +99,15 @@ class Session:
         """Start an attempt and give its Offer: the next attempt of the round if `again`, else the next round.
 
         `reopen` is a governors' order that frees nodes from an earlier verdict on the model. Raises
-        CallerFault(AFTER_CONFIRM) where an attempt was confirmed, so that no other may follow it.
+        CallerFault: NOT_ENDORSED before q nodes vouched for this instance, AFTER_CONFIRM where an attempt was
+        confirmed, so that no other may follow it.
         """
+        # 0.4: an older copy of the state, or a second instance, is not vouched for by a quorum.
+        if len(self.endorsed) < endorsements_needed(self.policy):
+            raise CallerFault(Refusal.NOT_ENDORSED, f"{len(self.endorsed)} nodes endorsed this instance")
         round_, attempt = self.places.get(model, (0, 0))
-        if again and not (isinstance(self.state, Aborted) and self.state.again):
+        if again and not self.may_try_again(model):
             raise CallerFault(Refusal.AFTER_CONFIRM, "only an attempt that nobody confirmed is tried again")
-        if isinstance(self.state, Unmasking):
-            self._bind(self.state.judged)
-        elif isinstance(self.state, Confirming):
-            self._bind_perhaps(self.state)
         place = (round_, attempt + 1) if again else (round_ + 1, 1)
         attester = self.instance.attester
         self.state, offer = open_attempt(
@@ -115,13 +124,21 @@ class Session:
             self._excluded(model, again=again),
         )
         self.places[model], self.reopen, self.noted = place, reopen, set()
+        self.lost = None
         self.log.phase("offer", self.state.terms, self.clock())
+        self.keep(self)
         return offer
+
+    def may_try_again(self, model: str) -> bool:
+        """Whether the model's last attempt ended before anybody can have confirmed it."""
+        if self.lost is not None:
+            return self.lost.model == model and self.lost.again
+        state = self.state
+        return isinstance(state, Aborted) and state.terms.offer.model == model and state.again
 
     def _excluded(self, model: str, *, again: bool) -> frozenset[int]:
         """Nodes shown to be at fault: in this round's earlier attempts, or by a proof against a lost round."""
-        earlier = self.bound.get(model)
-        proven = earlier.convicted if earlier else frozenset()
+        proven = self.bound.convicted(model)
         if not (again and isinstance(self.state, Aborted)):
             self.culprits = frozenset()
             return proven
@@ -135,7 +152,7 @@ class Session:
         return self.artifacts[self.policy.rules(model).base or model]
 
     def receive(self, frame: UntrustedFrame) -> tuple[Fault, ...]:
-        """Take one message; faults are logged by culprit and code."""
+        """Take one message of an attempt; faults are logged by culprit and code."""
         if self.state is None:
             raise CallerFault(Refusal.WRONG_PHASE, "no attempt is open")
         before = self.state
@@ -149,7 +166,23 @@ class Session:
             self._fault(fault)
         if isinstance(self.state, Aborted) and self.state is not before:
             self.notices = [*self._aborted(self.state)]
+        if isinstance(self.state, Confirming) and len(self.state.confirmations) == 1:
+            self.bound.confirmed(self.state.judged)
+            self.keep(self)
         return faults
+
+    def endorse(self, control: bytes) -> tuple[Fault, ...]:
+        """Take a node's Endorse, at any time."""
+        fault = None
+        try:
+            node, message = open_message(self.policy, control)
+            if not isinstance(message, Endorse):
+                raise PeerFault(Refusal.MALFORMED, "not an endorsement", self.policy.name(node))
+            self.endorsed.add(take_endorse(message, self.policy, self.instance.claims))
+        except PeerFault as error:
+            fault = Fault(error.culprit or GATEWAY, error.code)
+            self._fault(fault)
+        return (fault,) if fault else ()
 
     def _heard_before(self, control: bytes) -> bool:
         digest = hashlib.sha256(control).digest()
@@ -171,10 +204,7 @@ class Session:
             case Submitting():
                 return self._close_submit(self.state)
             case Confirming():
-                waiting = self.state
-                self.state, request = close_confirm(waiting)
-                if isinstance(self.state, Aborted):
-                    self._bind_perhaps(waiting)
+                self.state, request = close_confirm(self.state)
                 return self._said("unmasking", [(None, request)] if request else [])
             case Unmasking():
                 return self._release(self.state)
@@ -183,60 +213,55 @@ class Session:
                 notices, self.notices = self.notices, []
                 return iter(notices)
 
+    def close_lost(self) -> Outgoing:
+        """Tell the nodes of an attempt that a restart ended that it is over."""
+        if self.lost is None:
+            return iter(())
+        abort = Abort(self.lost.offer_digest, Refusal.RESTARTED.value)
+        return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
+
     def _close_submit(self, state: Submitting) -> Outgoing:
-        terms = state.dealt.agreement.terms
-        earlier = self.bound.get(terms.offer.model)
-        if self.reopen or earlier is None or earlier.model_digest != terms.offer.model_digest:
+        earlier = None if self.reopen else self.bound.on(state.dealt.agreement.terms.offer)
+        if earlier is None:
             self.state, messages = close_submit(state, reopen=self.reopen)
         else:
-            only, proofs = earlier.accepted - earlier.convicted, earlier.proofs
-            self.state, messages = close_submit(state, only, proofs)
+            only = earlier.accepted - earlier.convicted
+            self.state, messages = close_submit(state, only, earlier.proofs)
+        if isinstance(self.state, Confirming):
+            self.bound.shown(self.state.judged)
         return self._said("frozen", [(None, message) for message in messages or ()])
 
     def _release(self, state: Unmasking) -> Outgoing:
         offer = state.judged.agreement.terms.offer
-        previous = model_digest(self.receipts[-1]) if self.receipts else NO_RECEIPT
-        facts = ReleaseFacts(self.instance.attester.isolated, previous, self.clock())
+        facts = ReleaseFacts(self.instance.attester.isolated, self.previous, self.clock())
         self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
         if isinstance(self.state, Aborted):
-            self._bind(state.judged, self.state)
+            self.bound.lost(state.judged, self.state, self.policy.name, len(self.policy.roster))
             return self._said("release", [])
         receipt, message = publish(self.state, self.policy, self.instance.signing, self.log, self.entropy)
         self.receipts.append(receipt)
-        self._bind(state.judged)
+        self.previous = hashlib.sha256(receipt).digest()
+        self.published[offer.model] = message
         if self.state.judged.agreement.terms.rules.numbers.parameters:
             self.artifacts[offer.model] = self.state.artifact
+        # Log leaf, next model and the release itself are one record: after a crash the same bytes go out.
+        self.keep(self)
         return iter([(None, message)])
-
-    def _bind_perhaps(self, state: Confirming) -> None:
-        """A confirmation that the relay withheld binds its node all the same; but a verdict that perhaps
-        nobody confirmed does not displace an earlier one on the same model."""
-        offer = state.judged.agreement.terms.offer
-        earlier = self.bound.get(offer.model)
-        if state.confirmations or earlier is None or earlier.model_digest != offer.model_digest:
-            self._bind(state.judged)
-
-    def _bind(self, judged: Judged, aborted: Aborted | None = None) -> None:
-        """Hold later rounds on this model to the verdict's cohort, less whom the lost round's proofs convict."""
-        offer, names = judged.agreement.terms.offer, self.policy.name
-        proofs = aborted.proofs if aborted else ()
-        nodes = range(len(self.policy.roster)) if aborted and proofs else ()
-        convicted = frozenset(node for node in nodes if aborted and names(node) in aborted.culprits)
-        self.bound[offer.model] = Bound(
-            offer.model_digest, frozenset(judged.verdict.accepted), proofs, convicted
-        )
 
     def _said(self, kind: str, messages: Iterable[tuple[int | None, bytes]]) -> Outgoing:
         if isinstance(self.state, Aborted):
             return self._aborted(self.state)
         if self.state is not None:
             self.log.phase(kind, terms_of(self.state), self.clock())
+        if isinstance(self.state, Confirming):
+            self.keep(self)
         return iter(messages)
 
     def _aborted(self, state: Aborted) -> Outgoing:
         self.log.phase("abort", state.terms, self.clock(), state.code)
         for culprit in state.culprits:
             self._fault(Fault(culprit, state.code))
+        self.keep(self)
         abort = Abort(state.terms.offer_digest, state.code.value)
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
 

@@ -13,11 +13,12 @@ from crimson_node.journal import Journal, sync_directory
 from crimson_node.member import Member, Update
 from crimson_node.rounds.advertise import advertise
 from crimson_node.rounds.confirm import confirm, take_freeze
-from crimson_node.rounds.release import take_release
+from crimson_node.rounds.endorse import endorse
+from crimson_node.rounds.release import adopt, take_release
 from crimson_node.rounds.share import share
 from crimson_node.rounds.submit import Masked, Witness, submit
 from crimson_node.rounds.unmask import unmask, unmask_again
-from crimson_node.seen import Entry, PolicySeen
+from crimson_node.seen import Entry, PolicySeen, Seen
 from crimson_node.state import (
     Advertised,
     Confirmed,
@@ -102,6 +103,33 @@ class Agent:
         nonce, self._challenge = self._challenge, b""
         return appraise(evidence, nonce, self.member.policy, self._clock())
 
+    @property
+    def seen(self) -> Seen:
+        """What the journal says that this node saw and signed."""
+        return self._journal.seen
+
+    def endorse(self, appraisal: Appraisal, consistency: Sequence[bytes] = ()) -> bytes:
+        """Vouch for the appraised instance: a signed Endorse, journaled before it is given out.
+
+        `consistency` joins the last checkpoint seen and the appraisal's. Raises PeerFault on the enclave.
+        """
+        entry, reply = endorse(self.member, self.seen, appraisal, consistency)
+        if entry is not None:
+            self._journal.append(entry, self._clock())
+        return reply
+
+    def adopt(self, release: bytes, appraisal: Appraisal, consistency: Sequence[bytes] = ()) -> Finished:
+        """Verify a release that this node missed and go on from it. Raises PeerFault."""
+        message = self._open(release, appraisal.receipt_key)
+        if not isinstance(message, Release):
+            raise PeerFault(Refusal.MALFORMED, "not a release", GATEWAY)
+        try:
+            finished, entry = adopt(self.member, self.seen, appraisal.receipt_key, message, consistency)
+        except PeerFault as fault:
+            raise fault.blamed_on(ENCLAVE) from fault
+        self._journal.append(entry, self._clock())
+        return finished
+
     def prepare(self, update: Update, appraisal: Appraisal) -> None:
         """Training is done: wait for an offer on the model it was done on."""
         self.state = Ready(update, appraisal)
@@ -112,7 +140,7 @@ class Agent:
         Raises PeerFault with its culprit; the node then takes no further part in the attempt, except
         that a message out of its phase, of another context or without a valid signature changes nothing.
         """
-        message = self._open(data)
+        message = self._open(data, _enclave_key(self.state))
         if legal(Role.NODE, self.state.phase, type(message)) is None:
             text = f"{type(message).__name__} while {self.state.phase.value}"
             raise PeerFault(Refusal.WRONG_PHASE, text, ENCLAVE)
@@ -126,9 +154,8 @@ class Agent:
                 self.state = Withdrawn(str(blamed))
             raise blamed from fault
 
-    def _open(self, data: bytes) -> Record:
+    def _open(self, data: bytes, enclave: DualPublic) -> Record:
         nodes = len(self.member.policy.roster)
-        enclave = _enclave_key(self.state)
         try:
             envelope, kind = parse_envelope(data, Role.ENCLAVE, nodes)
             # What the enclave did not sign is the relay's own.

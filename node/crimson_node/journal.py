@@ -14,6 +14,7 @@ from typing import Annotated
 
 from crimson_node.seen import (
     Entry,
+    InstanceEndorsed,
     OfferSeen,
     PolicySeen,
     Seen,
@@ -28,6 +29,7 @@ from crimson_protocol.wire.records import BytesUpTo, Count, Digest, OneOf, Recor
 
 KINDS: dict[str, type[Record]] = {
     "policy": PolicySeen,
+    "endorsed": InstanceEndorsed,
     "offer": OfferSeen,
     "vector": VectorSent,
     "confirmed": VerdictConfirmed,

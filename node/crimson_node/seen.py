@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from crimson_protocol.policy.document import Policy
 from crimson_protocol.wire.messages.advertise import Checkpoint
 from crimson_protocol.wire.records import Count, Digest, Flag, Name, Nested, NodeSet, Record
 
@@ -14,6 +15,14 @@ class PolicySeen(Record):
 
     serial: Count
     digest: Digest
+
+
+@dataclass(frozen=True)
+class InstanceEndorsed(Record):
+    """This node vouched for an instance of the enclave: no other counts for this epoch."""
+
+    epoch: Count
+    claims_digest: Digest
 
 
 @dataclass(frozen=True)
@@ -55,16 +64,20 @@ class VerdictConfirmed(Record):
 
 @dataclass(frozen=True)
 class VerdictReleased(Record):
-    """The confirmed verdict's receipt was verified."""
+    """A release was verified: of the verdict this node confirmed, or of a round that it missed.
+
+    `output` is the digest of the artifact that the model is at from now on.
+    """
 
     model: Name
     round: Count
     v: Digest
     receipt_digest: Digest
+    output: Digest
     checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
 
 
-Entry = PolicySeen | OfferSeen | VectorSent | VerdictConfirmed | VerdictReleased
+Entry = PolicySeen | InstanceEndorsed | OfferSeen | VectorSent | VerdictConfirmed | VerdictReleased
 
 
 @dataclass(frozen=True)
@@ -77,16 +90,20 @@ class Seen:
 
     policy_serial: int = 0
     policy_digest: bytes = b""
+    endorsed: tuple[int, bytes] = (0, b"")
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     confirmed: Mapping[str, int] = field(default_factory=dict)
     bound: Mapping[tuple[str, bytes], VerdictConfirmed] = field(default_factory=dict)
+    released: Mapping[str, VerdictReleased] = field(default_factory=dict)
 
     def after(self, entry: Entry) -> "Seen":
         """The marks once `entry` is in the journal."""
         match entry:
             case PolicySeen():
                 return replace(self, policy_serial=entry.serial, policy_digest=entry.digest)
+            case InstanceEndorsed():
+                return replace(self, endorsed=(entry.epoch, entry.claims_digest))
             case OfferSeen():
                 places = {**self.places, entry.model: (entry.round, entry.attempt)}
                 return replace(self, places=places, checkpoint=entry.checkpoint)
@@ -97,7 +114,20 @@ class Seen:
                 bound = {**self.bound, (entry.model, entry.model_digest): entry}
                 return replace(self, confirmed=confirmed, bound=bound)
             case VerdictReleased():
-                return replace(self, checkpoint=entry.checkpoint)
+                released = {**self.released, entry.model: entry}
+                return replace(self, checkpoint=self._later(entry.checkpoint), released=released)
+
+    def _later(self, checkpoint: Checkpoint) -> Checkpoint:
+        """A missed release may be older than what was seen since."""
+        known = self.checkpoint
+        return known if known is not None and known.size > checkpoint.size else checkpoint
+
+    def base_digest(self, policy: Policy, model: str) -> bytes:
+        """Digest of the artifact that the next round of `model` starts from: of the last verified release of its
+        base model, or of the policy's initial artifact."""
+        base = policy.rules(policy.rules(model).base or model)
+        last = self.released.get(base.model) if base.numbers.parameters else None
+        return last.output if last else base.initial_digest
 
 
 def fold(entries: Iterable[Entry]) -> Seen:

@@ -53,6 +53,10 @@ class Refusal(Enum):
     TOO_FEW_CONFIRMATIONS = "too-few-confirmations"
     SECOND_REQUEST = "second-request"
     AFTER_CONFIRM = "after-confirm"
+    # Starts and restarts.
+    NOT_ENDORSED = "not-endorsed"
+    SECOND_INSTANCE = "second-instance"
+    RESTARTED = "restarted"
     # The release.
     TOO_FEW_SHARES = "too-few-shares"
     COUNT_WORDS_DIFFER = "count-words-differ"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from crimson_enclave.dispatch import UntrustedFrame
@@ -10,7 +11,10 @@ from crimson_node.agent import Agent, Reply
 from crimson_node.member import Update
 from crimson_node.state import Finished
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.wire.envelope import MAX_BODY, Envelope
+from crimson_protocol.wire.messages.release import Release
 from crimson_simulation.federation import Federation, now
 
 ATTEMPTS = 3
@@ -79,6 +83,7 @@ class InlineEngine:
         session, alive = self.federation.session, set(updates)
         self.federation.spool.clear()
         self.federation.witness.start()
+        self._catch_up(model)
         for index, update in updates.items():
             self._agent(index).prepare(update, self._appraised(index))
         offer = session.open(model, again=again)
@@ -147,7 +152,26 @@ class InlineEngine:
             agent, instance = self._agent(index), self.federation.session.instance
             evidence = instance.attester.attest(instance.claims, agent.challenge(), now())
             known = self._appraisals[index] = agent.appraise(evidence)
+            proof = self._proof(agent.last_log_size, known.checkpoint.size)
+            self.federation.session.endorse(agent.endorse(known, proof))
         return known
+
+    def _catch_up(self, model: str) -> None:
+        """Nodes that missed a release of what the round starts from take it from the relay."""
+        session = self.federation.session
+        base = session.policy.rules(model).base or model
+        release = session.published.get(base)
+        if release is None:
+            return
+        size = _checkpoint_size(release)
+        for index in range(len(self.federation.nodes)):
+            agent, last = self._agent(index), self._agent(index).seen.released.get(base)
+            if last is None or last.round < session.places[base][0]:
+                with suppress(PeerFault):
+                    agent.adopt(release, self._appraised(index), self._proof(agent.last_log_size, size))
+
+    def _proof(self, first: int, second: int) -> Sequence[bytes]:
+        return self.federation.session.log.tree.consistency_proof(*sorted((first, second)))
 
     def _consistency(self, index: int) -> Sequence[bytes]:
         session = self.federation.session
@@ -155,6 +179,12 @@ class InlineEngine:
             return ()
         offered = terms_of(session.state).offer.checkpoint.size
         return session.log.tree.consistency_proof(self._agent(index).last_log_size, offered)
+
+
+def _checkpoint_size(release: bytes) -> int:
+    """Size of the log under which a Release stands, as the relay reads it."""
+    message = Release.from_bytes(Envelope.from_bytes(release, MAX_BODY).body, MAX_BODY)
+    return SignedCheckpoint.from_bytes(message.checkpoint, 8192).checkpoint.size
 
 
 def plan_drops(nodes: int, share: float, seed: int, round_: int) -> dict[int, str]:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.adversary import finish, nothing_opened, others, refused_by, turn, verdict
+from tests.adversary import believe, finish, nothing_opened, others, refused_by, turn, verdict
 from tests.attacks.test_bad_dealers import SELF, deals, other_secret
 from tests.playground import MODEL, NOW, Play, default_numbers, entropy, lanes, make_parties
 
 import crimson_node.rounds.share as share_step
-from crimson_enclave.session import Bound
+from crimson_enclave.bindings import Bound
 from crimson_enclave.state import Aborted
 from crimson_protocol.artifact import Artifact
 from crimson_protocol.crypto.labels import POLICY, REOPEN
@@ -79,10 +79,12 @@ def test_a_round_on_another_model_in_between_is_no_way_round(play):
     first = federation.session.artifacts[MODEL]
     other = Artifact.of(np.ones(federation.numbers.parameters, np.float32)).to_bytes()
     federation.session.artifacts[MODEL] = other
+    believe(federation, model_digest(other))
     said = until_verdict(federation)
     federation.deliver(verdict(federation, others(federation, 3), said)[1:])
     assert {agent.state.phase.value for agent in federation.agents} == {"Confirmed"}
     federation.session.artifacts[MODEL] = first
+    believe(federation, model_digest(first))
     said = until_verdict(federation)
     refused_by(federation, verdict(federation, others(federation, 3), said)[1:], Refusal.SURVIVORS_CHANGED)
 

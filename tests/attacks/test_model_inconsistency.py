@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.adversary import as_node, finish, nothing_opened, others, refused_by, send
+from tests.adversary import as_node, believe, finish, nothing_opened, others, refused_by, send
 from tests.playground import MODEL, Play, lanes, parse
 
 from crimson_protocol.artifact import Artifact
@@ -27,6 +27,17 @@ def test_an_offer_on_another_model_than_the_one_trained_on_is_refused(play):
     assert finish(federation, offer) == "Released"
 
 
+def test_a_model_that_no_release_leads_to_is_refused_even_where_the_node_trained_on_it(play):
+    """Attack 2: a consistent bad model. Lineage runs from the policy's initial artifact through receipts."""
+    federation = play(6)
+    digest = model_digest(trap(federation))
+    offer = federation.until("offer")
+    for agent in federation.agents:
+        agent.state = replace(agent.state, update=replace(agent.state.update, model_digest=digest))
+    refused_by(federation, federation.alter(offer, model_digest=digest), Refusal.MODEL_REJECTED)
+    nothing_opened(federation)
+
+
 def test_nodes_on_two_models_never_share_a_roster(play):
     """Site 0 was given, trained on and offered another model; its advertisement fits no other node's offer."""
     federation = play(6)
@@ -34,6 +45,7 @@ def test_nodes_on_two_models_never_share_a_roster(play):
     offer = federation.until("offer")
     agent = federation.agents[0]
     agent.state = replace(agent.state, update=replace(agent.state.update, model_digest=digest))
+    believe(federation, digest, [0])
     federation.deliver(offer, others(federation, 0))
     replies = federation.deliver(federation.alter(offer, model_digest=digest), [0], upload=False)
     assert send(federation, replies[0].control)[0].code is Refusal.WRONG_CONTEXT

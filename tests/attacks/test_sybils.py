@@ -4,10 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.adversary import as_node, faults_of, finish, nothing_opened, others, refused_by, send, stranger
+from tests.adversary import (
+    as_node,
+    faults_of,
+    finish,
+    nothing_opened,
+    others,
+    refused_by,
+    send,
+    stranger,
+    vouch,
+)
 from tests.playground import Play, entropy, lanes, make_parties, parse, sign_policy
 
-from crimson_enclave.dispatch import UntrustedFrame
+from crimson_enclave.dispatch import Fault, UntrustedFrame
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
@@ -72,6 +82,8 @@ def test_a_node_that_is_not_active_is_no_member(tmp_path, status):
     parties.signed = sign_policy(parties.governor, parties.policy)
     federation = Play(tmp_path, 6, parties=parties)
     offer = federation.until("offer")
+    endorsement = vouch(federation, 5)
+    assert federation.session.endorse(endorsement) == (Fault("gateway", Refusal.UNKNOWN_NODE),)
     federation.deliver(offer, range(5))
     replies = federation.deliver(offer, [5], upload=False)
     faults = send(federation, replies[5].control)

@@ -235,6 +235,7 @@ def test_an_update_that_does_not_fit_is_our_own_fault(federation, wrong):
 
 
 def test_the_enclave_offers_no_model_that_its_policy_does_not_list(federation):
+    federation.prepare()
     with pytest.raises(PolicyRefusal) as caught:
         federation.session.open("other")
     assert caught.value.code is Refusal.MODEL_REJECTED

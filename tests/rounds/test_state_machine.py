@@ -17,6 +17,7 @@ from crimson_node.agent import Agent
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.phases import MOVES, Deadline, EnclavePhase, NodePhase, diagram, legal
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import Abort
 from crimson_protocol.wire.messages.submit import Complaint
 from crimson_protocol.wire.table import MESSAGES, Role
@@ -70,6 +71,7 @@ class Stage:
             **twin.spoken,
             Abort: abort,
             Complaint: as_node(federation, 1, complaint),
+            Endorse: as_node(federation, 1, Endorse("federation", 1, 1, bytes(32))),
             **self.spoken,
         }
 

@@ -101,6 +101,6 @@ def test_a_confirmed_verdict_is_remembered_for_its_own_digest(tmp_path):
     journal.append(first, 1)
     journal.append(second, 2)
     assert journal.seen.bound == {("model", A): first, ("model", B): second}
-    journal.append(VerdictReleased("model", 2, B, A, Checkpoint(9, B)), 3)
+    journal.append(VerdictReleased("model", 2, B, A, B, Checkpoint(9, B)), 3)
     # A release frees nobody from its model's digest: another digest does.
     assert Journal(tmp_path / "journal").seen.bound == {("model", A): first, ("model", B): second}

@@ -33,9 +33,9 @@ def advertise(
     The offer's signature was checked against the appraised enclave. `consistency` proves that the
     offer's checkpoint extends the last one seen. Raises PeerFault on the enclave.
     """
-    _judge_enclave(ready.appraisal, offer, now)
+    _judge_enclave(ready.appraisal, seen, offer, now)
     _judge_policy(member, seen, offer, now)
-    _judge_update(ready, offer)
+    _judge_update(ready, member, seen, offer)
     _judge_place(seen, offer, consistency)
     secrets = AttemptSecrets(RoundRoot.fresh(entropy), Secret.fresh(entropy), BoxKey.fresh(entropy))
     digest = offer_digest(envelope)
@@ -53,7 +53,7 @@ def advertise(
     return state, OfferSeen(offer.model, offer.round, offer.attempt, offer.checkpoint), reply
 
 
-def _judge_enclave(appraisal: Appraisal, offer: Offer, now: int) -> None:
+def _judge_enclave(appraisal: Appraisal, seen: Seen, offer: Offer, now: int) -> None:
     # 2.1: the appraisal still counts, and the offer is of the very instance that was appraised.
     if now >= appraisal.expires:
         raise PeerFault(Refusal.EXPIRED, "the enclave's evidence has expired", "enclave")
@@ -62,6 +62,9 @@ def _judge_enclave(appraisal: Appraisal, offer: Offer, now: int) -> None:
         raise PeerFault(
             Refusal.EVIDENCE_REJECTED, "the offer names other claims than the evidence", "enclave"
         )
+    # 2.7: and this node vouched for that instance.
+    if seen.endorsed != (appraisal.epoch, appraisal.claims_digest):
+        raise PeerFault(Refusal.SECOND_INSTANCE, "this node did not endorse the instance", "enclave")
 
 
 def _judge_policy(member: Member, seen: Seen, offer: Offer, now: int) -> None:
@@ -86,12 +89,17 @@ def _judge_policy(member: Member, seen: Seen, offer: Offer, now: int) -> None:
         raise PeerFault(Refusal.NUMBERS_DIFFER, "the offer's numbers are not the policy's", "enclave")
 
 
-def _judge_update(ready: Ready, offer: Offer) -> None:
+def _judge_update(ready: Ready, member: Member, seen: Seen, offer: Offer) -> None:
     update, numbers = ready.update, offer.numbers
     # 2.4: the node trained on this very model; another one would isolate it.
     if (update.model, update.model_digest) != (offer.model, offer.model_digest):
         raise PeerFault(
             Refusal.MODEL_REJECTED, "the offer names another model than this node trained on", "enclave"
+        )
+    # 2.8: which descends from the policy's initial artifact by releases that this node verified.
+    if offer.model_digest != seen.base_digest(member.policy, offer.model):
+        raise PeerFault(
+            Refusal.MODEL_REJECTED, "the offered model is not the last verified release", "enclave"
         )
     if update.parameters.shape != (numbers.parameters,) or len(update.counters) != numbers.counters:
         raise CallerFault(Refusal.WRONG_LENGTH, "the update does not fit the model's layout")

@@ -1,16 +1,19 @@
 """Round 6, release: verify receipt, log and artifact before anything is believed (step 14)."""
 
 import hashlib
+from collections.abc import Sequence
 
 from crimson_node.member import Member
-from crimson_node.seen import VerdictReleased
+from crimson_node.seen import Seen, VerdictReleased
 from crimson_node.state import Confirmed, Finished, Opened
+from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, verify_consistency, verify_inclusion
 from crimson_protocol.receipt import Receipt, release_event, verify_receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.artifacts import open_artifact
+from crimson_protocol.wire.messages.advertise import Checkpoint
 from crimson_protocol.wire.messages.release import Release
 
 MAX_CHECKPOINT = 8192
@@ -32,23 +35,69 @@ def take_release(
             Refusal.RECEIPT_REJECTED, "the receipt tells another round than this node saw", "enclave"
         )
     # 14.2: it stands in the log that the enclave signed, and that log extends the offer's.
-    signed = SignedCheckpoint.from_bytes(message.checkpoint, MAX_CHECKPOINT)
-    signed.verify(state.enclave)
-    if signed.federation != offer.federation or signed.checkpoint.size <= offer.checkpoint.size:
+    checkpoint = _logged(message, receipt, state.enclave)
+    if checkpoint.size <= offer.checkpoint.size:
         raise PeerFault(Refusal.LOG_WENT_BACK, "the release's checkpoint is not after the offer's", "enclave")
+    _extends(offer.checkpoint, checkpoint, message.consistency)
+    # 14.3: the artifact is the one the receipt names.
+    artifact = open_artifact(message.artifact, receipt, member.index, member.encryption)
+    return Finished(offer.model, artifact, message.receipt), _entry(receipt, message, checkpoint)
+
+
+def adopt(
+    member: Member, seen: Seen, enclave: DualPublic, message: Release, consistency: Sequence[bytes]
+) -> tuple[Finished, VerdictReleased]:
+    """Step 15: a release that this node did not confirm, taken as the model's current artifact.
+
+    `enclave` is the appraised instance's receipt key. `consistency` joins the release's checkpoint and the
+    last one seen, the smaller first. Raises PeerFault on the enclave: as `take_release`, and
+    ROUND_WENT_BACK for a round that is not after the last verified one.
+    """
+    receipt = verify_receipt(message.receipt, enclave)
+    # 15.1: of this federation, of a model of the policy, under no later policy than this node's.
+    policy = member.policy
+    known = receipt.federation == policy.federation and receipt.policy_serial <= policy.serial
+    if not known or receipt.model not in {rules.model for rules in policy.models}:
+        raise PeerFault(Refusal.RECEIPT_REJECTED, "the receipt is of another federation or model", "enclave")
+    # 15.2: models only go forward.
+    last = seen.released.get(receipt.model)
+    if last is not None and receipt.round <= last.round:
+        raise PeerFault(Refusal.ROUND_WENT_BACK, f"round {receipt.round} was verified before", "enclave")
+    # 15.3: it stands in a log that is one with all that was seen of it, before or after.
+    checkpoint = _logged(message, receipt, enclave)
+    if seen.checkpoint is not None:
+        older, newer = sorted((seen.checkpoint, checkpoint), key=lambda point: point.size)
+        _extends(older, newer, consistency)
+    # 15.4: the artifact is the one the receipt names.
+    artifact = open_artifact(message.artifact, receipt, member.index, member.encryption)
+    return Finished(receipt.model, artifact, message.receipt), _entry(receipt, message, checkpoint)
+
+
+def _logged(message: Release, receipt: Receipt, enclave: DualPublic) -> Checkpoint:
+    """The signed checkpoint that the release stands under."""
+    signed = SignedCheckpoint.from_bytes(message.checkpoint, MAX_CHECKPOINT)
+    signed.verify(enclave)
+    if signed.federation != receipt.federation:
+        raise PeerFault(Refusal.LOG_WENT_BACK, "the checkpoint is of another federation", "enclave")
     leaf = leaf_hash(release_event(receipt, message.receipt).to_bytes())
     size, root = signed.checkpoint.size, signed.checkpoint.root
     try:
         verify_inclusion(leaf, message.leaf_index, size, message.inclusion, root)
-        old = offer.checkpoint
-        verify_consistency(old.size, old.root, size, root, message.consistency)
     except PeerFault as fault:
         raise PeerFault(Refusal.LOG_WENT_BACK, fault.text, "enclave") from fault
-    # 14.3: the artifact is the one the receipt names.
-    artifact = open_artifact(message.artifact, receipt, member.index, member.encryption)
+    return signed.checkpoint
+
+
+def _extends(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> None:
+    try:
+        verify_consistency(old.size, old.root, new.size, new.root, proof)
+    except PeerFault as fault:
+        raise PeerFault(Refusal.LOG_WENT_BACK, fault.text, "enclave") from fault
+
+
+def _entry(receipt: Receipt, message: Release, checkpoint: Checkpoint) -> VerdictReleased:
     digest = hashlib.sha256(message.receipt).digest()
-    entry = VerdictReleased(offer.model, offer.round, judged.v, digest, signed.checkpoint)
-    return Finished(offer.model, artifact, message.receipt), entry
+    return VerdictReleased(receipt.model, receipt.round, receipt.v, digest, receipt.output_digest, checkpoint)
 
 
 def _told(receipt: Receipt) -> tuple[object, ...]:

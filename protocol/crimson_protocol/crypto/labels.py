@@ -48,3 +48,8 @@ MODEL_BOX = PREFIX + "box-model"
 REPORT_DATA = PREFIX + "report-data"
 CLAIMS = PREFIX + "claims"
 SIMULATED_EVIDENCE = PREFIX + "evidence-sim"
+
+# Sealed state.
+SEAL_KEY = PREFIX + "seal-key"
+SEALED_STATE = PREFIX + "sealed-state"
+SEALED_ARTIFACT = PREFIX + "sealed-artifact"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -115,3 +115,42 @@ def mldsa65_public(seed: bytes) -> bytes:
 def mldsa65_sign(seed: bytes, message: bytes) -> bytes:
     """ML-DSA-65 signature (3309 bytes, FIPS 204, empty context)."""
     return MLDSA65PrivateKey.from_seed_bytes(seed).sign(message)
+
+
+PrivateKey = Ed25519PrivateKey | MLDSA65PrivateKey | X25519PrivateKey | MLKEM768PrivateKey
+SEEDED: dict[str, Callable[[bytes], PrivateKey]] = {
+    "ed25519": Ed25519PrivateKey.from_private_bytes,
+    "mldsa65": MLDSA65PrivateKey.from_seed_bytes,
+    "x25519": X25519PrivateKey.from_private_bytes,
+    "mlkem768": MLKEM768PrivateKey.from_seed_bytes,
+}
+"""Private keys by algorithm, from raw bytes or seed."""
+_ALGORITHM = {
+    Ed25519PrivateKey: "ed25519",
+    MLDSA65PrivateKey: "mldsa65",
+    X25519PrivateKey: "x25519",
+    MLKEM768PrivateKey: "mlkem768",
+}
+_PEM_END = b"-----END PRIVATE KEY-----"
+
+
+def pem_encode(algorithm: str, seed: bytes) -> bytes:
+    """An unencrypted PKCS#8 PEM block."""
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return SEEDED[algorithm](seed).private_bytes(encoding, form, serialization.NoEncryption())
+
+
+def pem_decode(data: bytes) -> list[tuple[str, bytes]]:
+    """Algorithm and raw bytes of every PKCS#8 PEM block, in order; PeerFault(MALFORMED) for anything else."""
+    blocks = [block + _PEM_END for block in data.split(_PEM_END)[:-1]]
+    found = []
+    for block in blocks:
+        try:
+            key = serialization.load_pem_private_key(block, None)
+        except (ValueError, TypeError) as error:
+            raise PeerFault(Refusal.MALFORMED, "not a PKCS#8 PEM private key") from error
+        kinds = [name for kind, name in _ALGORITHM.items() if isinstance(key, kind)]
+        if not kinds:
+            raise PeerFault(Refusal.UNSUPPORTED, "a key of an algorithm that is not in use here")
+        found.append((kinds[0], key.private_bytes_raw()))  # type: ignore[union-attr]
+    return found

@@ -38,6 +38,7 @@ class Claims(Record):
     checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
     simulated: Annotated[bool, Flag()]
     instance: Annotated[bytes, Bytes(16)]
+    epoch: Count
 
     def digest(self) -> bytes:
         """The claims digest of Offer and T0: without nonce and expiry, which belong to one document."""

@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.evidence.format import MAX_EVIDENCE, Evidence
+from crimson_protocol.evidence.format import MAX_EVIDENCE, Evidence, Measure
 from crimson_protocol.evidence.verify import Check, verify_simulated
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.advertise import Checkpoint
 
 
 @dataclass(frozen=True)
 class Appraisal:
-    """A positive verdict: the enclave's keys and claims, every check, and until when it counts (Unix seconds)."""
+    """A positive verdict: the enclave's keys and claims, every check, and until when it counts (Unix seconds).
+
+    checkpoint: end of the log when the instance started. measures: what isolates it, as it says itself.
+    """
 
     receipt_key: DualPublic
     box_key: bytes
@@ -20,6 +24,9 @@ class Appraisal:
     measurement: bytes
     simulated: bool
     isolated: bool
+    measures: tuple[Measure, ...]
+    epoch: int
+    checkpoint: Checkpoint
     checks: tuple[Check, ...]
     expires: int
 
@@ -63,6 +70,9 @@ def appraise(data: bytes, nonce: bytes, policy: Policy, now: int) -> Appraisal:
         measurement=evidence.report.measurement,
         simulated=claims.simulated,
         isolated=evidence.report.isolated,
+        measures=evidence.report.measures,
+        epoch=claims.epoch,
+        checkpoint=claims.checkpoint,
         checks=checks,
         expires=evidence.preimage.expires,
     )

@@ -9,6 +9,7 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.envelope import OVERHEAD, Envelope
 from crimson_protocol.wire.messages.advertise import Advertise, Offer
 from crimson_protocol.wire.messages.confirm import MAX_CONVICTIONS, MAX_PROOF, Confirm, Freeze, Verdict
+from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import MAX_ARTIFACT, Abort, Release
 from crimson_protocol.wire.messages.share import Manifest, Roster, Share
 from crimson_protocol.wire.messages.submit import Complaint, Shared, Submit
@@ -62,6 +63,7 @@ MESSAGES: tuple[MessageType, ...] = (
     MessageType(13, Unmask, Role.NODE, _per_node(2048, 64)),
     MessageType(14, Release, Role.ENCLAVE, lambda nodes: MAX_ARTIFACT + (1 << 21) + 1200 * nodes),
     MessageType(15, Abort, Role.ENCLAVE, _flat(256)),
+    MessageType(16, Endorse, Role.NODE, _flat(256)),
 )
 
 BY_KIND = {message.kind: message for message in MESSAGES}

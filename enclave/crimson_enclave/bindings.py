@@ -1,0 +1,53 @@
+"""Which cohort a model is held to: what nodes may have confirmed stays, whatever becomes of the attempt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crimson_enclave.state import Aborted
+from crimson_protocol.survivors import Judged
+from crimson_protocol.wire.messages.advertise import Offer
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A verdict that nodes may have confirmed: they hold later rounds on the same model to its cohort."""
+
+    model_digest: bytes
+    accepted: frozenset[int]
+    proofs: tuple[bytes, ...] = field(default=(), repr=False)
+    convicted: frozenset[int] = frozenset()
+
+
+class Bindings(dict[str, Bound]):
+    """The last binding verdict of every model. Written before a verdict leaves, so that no crash undoes it."""
+
+    def shown(self, judged: Judged) -> None:
+        """A verdict is about to be shown. A confirmation that the relay withholds binds its node all the same;
+        but a verdict that perhaps nobody confirmed does not displace an earlier one on the same model."""
+        offer = judged.agreement.terms.offer
+        if self.on(offer) is None:
+            self.confirmed(judged)
+
+    def confirmed(self, judged: Judged) -> None:
+        """Somebody confirmed the verdict: from here on it is the one that counts."""
+        offer = judged.agreement.terms.offer
+        self[offer.model] = Bound(offer.model_digest, frozenset(judged.verdict.accepted))
+
+    def lost(self, judged: Judged, aborted: Aborted, names: Callable[[int], str], nodes: int) -> None:
+        """The confirmed round was lost; later rounds leave out whom its fault proofs convict."""
+        self.confirmed(judged)
+        if not aborted.proofs:
+            return
+        offer = judged.agreement.terms.offer
+        convicted = frozenset(node for node in range(nodes) if names(node) in aborted.culprits)
+        bound = self[offer.model]
+        self[offer.model] = Bound(bound.model_digest, bound.accepted, aborted.proofs, convicted)
+
+    def on(self, offer: Offer) -> Bound | None:
+        """The verdict that a round on this very model is held to."""
+        bound = self.get(offer.model)
+        return bound if bound and bound.model_digest == offer.model_digest else None
+
+    def convicted(self, model: str) -> frozenset[int]:
+        """Nodes that a proof convicted in the model's last round."""
+        return self[model].convicted if model in self else frozenset()
