@@ -1,10 +1,11 @@
 """The enclave's log: events as canonical leaves over the Merkle tree that checkpoints commit to."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crimson_protocol.agreement import Terms
 from crimson_protocol.events import Event
-from crimson_protocol.log import MerkleLog
+from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import Checkpoint
 
@@ -15,6 +16,18 @@ class EventLog:
 
     leaves: list[bytes] = field(default_factory=list, repr=False)
     tree: MerkleLog = field(default_factory=MerkleLog, repr=False)
+
+    @classmethod
+    def of(cls, leaves: Iterable[bytes]) -> "EventLog":
+        """A log read back from storage."""
+        kept = list(leaves)
+        return cls(kept, MerkleLog(map(leaf_hash, kept)))
+
+    def cut(self, size: int) -> None:
+        """Forget leaves beyond `size` that never became durable: nobody was told of them."""
+        if size < self.tree.size:
+            del self.leaves[size:]
+            self.tree = MerkleLog(map(leaf_hash, self.leaves))
 
     def append(self, event: Event) -> int:
         """Add one event; its index."""

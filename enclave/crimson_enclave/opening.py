@@ -15,7 +15,7 @@ from crimson_protocol.crypto.labels import PAIR_COMMITMENT
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.faults import BadDealerProof, ShownShare
 from crimson_protocol.graph import sealer
-from crimson_protocol.layout import Slice
+from crimson_protocol.layout import Slice, Words
 from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.boxes import open_pair, pair_info
@@ -79,16 +79,24 @@ def _proof(state: Unmasking, owner: int, which: str, holders: list[int]) -> byte
 
 
 def unmask_bucket(state: Unmasking, place: int, rebuilt: Rebuilt, spool: Spool) -> None:
-    """Steps 12.3 and 12.4 for one bucket: take rejected vectors out, then every mask, in place."""
+    """Steps 12.3 and 12.4 for one bucket: take rejected vectors out, then every mask, in place.
+
+    Everything that the relay must hand out comes first, so the sum is never left half unmasked: where the
+    link breaks, the same call does what is still to do.
+    """
     agreement, verdict = state.judged.agreement, state.judged.verdict
-    bucket, total = agreement.graph.buckets[place], state.sums.bucket(place)
+    bucket = agreement.graph.buckets[place]
     for node in sorted(set(bucket) & set(verdict.rejected)):
         state.sums.remove(node, spool.vector(node), state.judged.frozen.digests[node])
-    layout = agreement.terms.layout
+    layout, suite = agreement.terms.layout, agreement.terms.offer.suite
     pairs = dict(_pair_secrets(state, bucket, rebuilt, spool))
-    for part in layout.slices():
-        view = total[part.start : part.start + part.length]
-        apply_streams(view, _streams(state, bucket, part, rebuilt, pairs), agreement.terms.offer.suite)
+
+    def take_out(total: Words) -> None:
+        for part in layout.slices():
+            view = total[part.start : part.start + part.length]
+            apply_streams(view, _streams(state, bucket, part, rebuilt, pairs), suite)
+
+    state.sums.unmask(place, take_out)
 
 
 def _streams(

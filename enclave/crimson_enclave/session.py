@@ -63,6 +63,7 @@ class Session:
     """Runs attempts one after another for one federation.
 
     `keep` makes the state durable; it is called before anything leaves that a restart must not forget.
+    `released`: the model whose release ended the last attempt, to be said again after a restart.
     """
 
     policy: Policy
@@ -82,6 +83,7 @@ class Session:
     bound: Bindings = field(default_factory=Bindings)
     endorsed: set[int] = field(default_factory=set)
     lost: Lost | None = None
+    released: str | None = None
     keep: Callable[["Session"], None] = field(default=lambda _: None, repr=False)
     culprits: frozenset[int] = frozenset()
     reopen: bytes | None = field(default=None, repr=False)
@@ -124,7 +126,7 @@ class Session:
             self._excluded(model, again=again),
         )
         self.places[model], self.reopen, self.noted = place, reopen, set()
-        self.lost = None
+        self.lost = self.released = None
         self.log.phase("offer", self.state.terms, self.clock())
         self.keep(self)
         return offer
@@ -139,12 +141,11 @@ class Session:
     def _excluded(self, model: str, *, again: bool) -> frozenset[int]:
         """Nodes shown to be at fault: in this round's earlier attempts, or by a proof against a lost round."""
         proven = self.bound.convicted(model)
-        if not (again and isinstance(self.state, Aborted)):
+        if not again:
             self.culprits = frozenset()
-            return proven
-        self.culprits |= {
-            index for index, entry in enumerate(self.policy.roster) if entry.node in self.state.culprits
-        }
+        elif isinstance(self.state, Aborted):
+            named = self.state.culprits
+            self.culprits |= {at for at, entry in enumerate(self.policy.roster) if entry.node in named}
         return proven | self.culprits
 
     def base(self, model: str) -> bytes:
@@ -241,7 +242,7 @@ class Session:
         receipt, message = publish(self.state, self.policy, self.instance.signing, self.log, self.entropy)
         self.receipts.append(receipt)
         self.previous = hashlib.sha256(receipt).digest()
-        self.published[offer.model] = message
+        self.published[offer.model], self.released = message, offer.model
         if self.state.judged.agreement.terms.rules.numbers.parameters:
             self.artifacts[offer.model] = self.state.artifact
         # Log leaf, next model and the release itself are one record: after a crash the same bytes go out.

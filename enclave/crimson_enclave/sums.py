@@ -1,7 +1,7 @@
 """The streaming sum: one accumulator per bucket and one scratch vector, whatever the number of nodes."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class BucketSums:
         }
         self._sums: dict[int, Words] = {}
         self._scratch: Words = np.empty(layout.length, np.uint32)
+        self._removed: set[int] = set()
+        self._unmasked: set[int] = set()
 
     def absorb(self, node: int, payload: Iterable[bytes], digest: bytes) -> None:
         """Add the node's vector once it arrived whole, with the digest it signed; otherwise nothing changes.
@@ -34,10 +36,22 @@ class BucketSums:
         np.add(total, vector, out=total)
 
     def remove(self, node: int, payload: Iterable[bytes], digest: bytes) -> None:
-        """Subtract a vector that was absorbed before; the same bytes come from the spool again."""
+        """Subtract a vector that was absorbed before; the same bytes come from the spool again.
+
+        Once: a release that the relay interrupted is begun again, and takes nothing out twice.
+        """
+        if node in self._removed:
+            return
         vector = self._receive(payload, digest)
         total = self.bucket(self._place[node])
         np.subtract(total, vector, out=total)
+        self._removed.add(node)
+
+    def unmask(self, place: int, change: Callable[[Words], None]) -> None:
+        """Take the masks out of a bucket's sum, in place and once. `change` must not ask the relay for anything."""
+        if place not in self._unmasked:
+            change(self.bucket(place))
+            self._unmasked.add(place)
 
     def bucket(self, place: int) -> Words:
         """The bucket's sum, in place; zeros where nothing was absorbed."""

@@ -40,3 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"crimson: no command {arguments[0]!r} is installed here.\n\n{usage}", file=sys.stderr)
         return BAD_INPUT
     return int(point.load()(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -73,7 +73,7 @@ def test_an_endorsement_of_another_instance_is_not_counted(play, change):
     honest = Endorse(federation.policy.federation, 1, claims.epoch, claims.digest())
     other = {"federation": "elsewhere", "epoch": claims.epoch + 1, "claims_digest": bytes(32)}
     control = as_node(federation, 1, replace(honest, **{change: other[change]}))
-    assert federation.session.endorse(control) == (Fault("site-1", Refusal.WRONG_CONTEXT),)
+    assert federation.session.endorse(control) == (Fault("gateway", Refusal.WRONG_CONTEXT),)
     assert not federation.session.endorsed
 
 

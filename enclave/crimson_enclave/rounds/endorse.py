@@ -9,16 +9,15 @@ from crimson_protocol.wire.messages.endorse import Endorse
 
 
 def take_endorse(message: Endorse, policy: Policy, claims: Claims) -> int:
-    """0.3: the node that vouches for exactly this instance. Raises PeerFault(WRONG_CONTEXT) on the node.
+    """0.3: the node that vouches for exactly this instance. Raises PeerFault(WRONG_CONTEXT) on the gateway: a node
+    may have vouched for another start of the enclave before, and the relay hands that on to this one.
 
     The node has checked that the instance's log extends all it saw; of any q nodes, one is honest and saw
     the last release, so an instance on an older state never gets q.
     """
     told = (message.federation, message.epoch, message.claims_digest)
     if told != (policy.federation, claims.epoch, claims.digest()):
-        raise PeerFault(
-            Refusal.WRONG_CONTEXT, "an endorsement of another instance", policy.name(message.node)
-        )
+        raise PeerFault(Refusal.WRONG_CONTEXT, "an endorsement of another instance", "gateway")
     return message.node
 
 

@@ -1,0 +1,5 @@
+"""The shell: `crimson enclave serve|evidence|measure`."""
+
+from crimson_enclave.commands.shell import main
+
+__all__ = ["main"]

@@ -1,0 +1,108 @@
+"""The record inside the sealed blob, and the blob itself."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from crimson_protocol.wire.messages.advertise import Checkpoint
+from crimson_protocol.wire.messages.confirm import MAX_CONVICTIONS, MAX_PROOF
+from crimson_protocol.wire.records import (
+    Bytes,
+    BytesUpTo,
+    Count,
+    Digest,
+    Flag,
+    Items,
+    Maybe,
+    Name,
+    Nested,
+    NodeSet,
+    OneOf,
+    Record,
+    Text,
+)
+
+STATE_VERSION = "crimson/state/1"
+MAX_MODELS = 256
+MAX_CHARGES = 1 << 14
+MAX_STATE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Stored(Record):
+    """A file beside the blob: the digest of its content and, where it is sealed, the key."""
+
+    digest: Digest
+    key: Annotated[bytes | None, Maybe(Bytes(32))] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ModelState(Record):
+    """How far a model has come. `artifact` is what the next round starts from, null for the policy's initial
+    one; `release` is the last Release, so that the same bytes go out again."""
+
+    model: Name
+    round: Count
+    attempt: Count
+    artifact: Annotated[Stored | None, Maybe(Nested(Stored))]
+    release: Annotated[Stored | None, Maybe(Nested(Stored))]
+
+
+@dataclass(frozen=True)
+class Binding(Record):
+    """A verdict that nodes may have confirmed (`bindings.Bound`)."""
+
+    model: Name
+    model_digest: Digest
+    accepted: NodeSet
+    proofs: Annotated[tuple[bytes, ...], Items(BytesUpTo(MAX_PROOF), MAX_CONVICTIONS)]
+    convicted: NodeSet
+
+
+@dataclass(frozen=True)
+class Charge(Record):
+    """One event of the privacy ledger, charged before its release. Written by no strategy of this version."""
+
+    model: Name
+    round: Count
+    attempt: Count
+    event: Annotated[bytes, BytesUpTo(1024)]
+
+
+@dataclass(frozen=True)
+class OpenAttempt(Record):
+    """The attempt that a restart ends (`session.Lost`)."""
+
+    model: Name
+    offer_digest: Digest
+    again: Annotated[bool, Flag()]
+
+
+@dataclass(frozen=True)
+class SealedState(Record):
+    """Everything that must survive a restart; nothing of it is believed unless the whole of it opens."""
+
+    version: Annotated[str, OneOf((STATE_VERSION,))]
+    federation: Name
+    epoch: Count
+    policy_serial: Count
+    policy_digest: Digest
+    ledger: Annotated[tuple[Charge, ...], Items(Nested(Charge), MAX_CHARGES)]
+    log: Annotated[Checkpoint, Nested(Checkpoint)]
+    models: Annotated[
+        tuple[ModelState, ...], Items(Nested(ModelState), MAX_MODELS, lambda entry: entry.model)
+    ]
+    bindings: Annotated[tuple[Binding, ...], Items(Nested(Binding), MAX_MODELS, lambda entry: entry.model)]
+    attempt: Annotated[OpenAttempt | None, Maybe(Nested(OpenAttempt))]
+    released: Annotated[str | None, Maybe(Text(64))]
+    culprits: NodeSet
+    previous: Digest
+    signing: Annotated[bytes, Bytes(64)] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedBlob(Record):
+    """The file: whose state it is, in the clear, for an error that can say so; the rest only opens inside."""
+
+    version: Annotated[str, OneOf((STATE_VERSION,))]
+    federation: Name
+    sealed: Annotated[bytes, BytesUpTo(MAX_STATE)] = field(repr=False)
