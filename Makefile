@@ -3,17 +3,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := protocol enclave node simulation
+ROOMS := protocol enclave gateway node simulation
 # torch has its own requirement: the CPU build, from a local wheel where one lies, else from this index.
 TORCH := torch==2.13.0
 TORCH_INDEX ?=
 EDITABLE := $(foreach room,$(ROOMS),-e ./$(room))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz docs lock clean
+.PHONY: help sandbox demo test check bench chaos fuzz docs lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+sandbox:
+	@command -v bwrap >/dev/null || { \
+	  echo "installing bubblewrap, the enclave's sandbox"; \
+	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq bubblewrap >/dev/null; \
+	} || echo "bubblewrap is not here and could not be installed: the enclave will say that it is not isolated"
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
@@ -29,10 +36,10 @@ $(VENV)/dev: $(VENV)/run requirements-dev.lock
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/run ## a federation of six hospitals on real data, into build/demo
+demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into build/demo
 	$(BIN)/crimson demo --out build/demo
 
-test: $(VENV)/dev ## every test
+test: sandbox $(VENV)/dev ## every test
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev ## lint, types, import contracts
@@ -42,10 +49,13 @@ check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/lint-imports
 	@echo "check: lint, format, types and import contracts hold"
 
-bench: $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
+bench: sandbox $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
 	$(BIN)/python -m benchmarks.report
 
-fuzz: $(VENV)/dev ## long random runs of parsers and rounds
+chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, ten times each
+	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s tests/end_to_end/test_chaos.py
+
+fuzz: sandbox $(VENV)/dev ## long random runs of parsers and rounds
 	CRIMSON_EXAMPLES=20000 $(BIN)/python -m pytest tests/fuzz tests/attacks/test_any_dropouts.py
 
 docs: $(VENV)/dev ## regenerate the generated parts of docs/

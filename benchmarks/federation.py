@@ -172,10 +172,16 @@ class Nodes:
 
 
 def shared_update(knobs: RoundNumbers) -> Update:
-    """An update whose norm exceeds the clip, so that encoding it includes the clipping."""
+    """The one update of every node, on the initial model."""
+    values = shared_values(knobs)
+    return Update(MODEL, model_digest(initial(knobs)), values, 3, tuple(range(knobs.counters)))
+
+
+def shared_values(knobs: RoundNumbers) -> np.ndarray:
+    """Values whose norm exceeds the clip, so that encoding them includes the clipping."""
     values = np.random.default_rng(1).standard_normal(knobs.parameters, dtype=np.float32)
     values *= np.float32(2 * knobs.clip_micro / 1e6 / max(1.0, float(np.linalg.norm(values))))
-    return Update(MODEL, model_digest(initial(knobs)), values, 3, tuple(range(knobs.counters)))
+    return values
 
 
 def play(

@@ -1,16 +1,20 @@
-"""Memory of the running process as the kernel counts it (Linux; proc_pid_status(5), proc_pid_clear_refs(5))."""
+"""Memory of a running process as the kernel counts it (Linux; proc_pid_status(5), proc_pid_clear_refs(5))."""
 
 import ctypes
 import gc
 from pathlib import Path
 
 M_MMAP_THRESHOLD = -3
-STATUS = Path("/proc/self/status")
 
 
 def resident(field: str) -> int:
-    """Bytes of a field of /proc/self/status: VmRSS is what the process holds, VmHWM the most it ever held."""
-    lines = STATUS.read_text().splitlines()
+    """Bytes of a field of this process's status: VmRSS is what it holds, VmHWM the most it ever held."""
+    return resident_of("self", field)
+
+
+def resident_of(pid: int | str, field: str) -> int:
+    """The same of another process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024
 
 
@@ -27,5 +31,10 @@ def forget_peak() -> int:
     gc.collect()
     # Freed memory that the allocator keeps would hide as much of what is allocated next.
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak_of("self")
     return resident("VmRSS")
+
+
+def forget_peak_of(pid: int | str) -> None:
+    """Start VmHWM of a process anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

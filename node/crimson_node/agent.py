@@ -4,21 +4,21 @@ A thin shell over the pure steps. It is the only place of the node that makes en
 durable, and it does so before a reply is handed out.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crimson_node.journal import Journal, sync_directory
+from crimson_node.journal import Journal
 from crimson_node.member import Member, Update
+from crimson_node.outbox import Kept, Outbox
 from crimson_node.rounds.advertise import advertise
 from crimson_node.rounds.confirm import confirm, take_freeze
 from crimson_node.rounds.endorse import endorse
-from crimson_node.rounds.release import adopt, take_release
+from crimson_node.rounds.release import adopt, reopen, take_release
 from crimson_node.rounds.share import share
 from crimson_node.rounds.submit import Masked, Witness, submit
 from crimson_node.rounds.unmask import unmask, unmask_again
-from crimson_node.seen import Entry, PolicySeen, Seen
+from crimson_node.seen import Entry, PolicySeen, Seen, VectorSent
 from crimson_node.state import (
     Advertised,
     Confirmed,
@@ -75,10 +75,10 @@ class Agent:
     ) -> None:
         self.member = member
         self.state: State = Withdrawn("not prepared")
-        self._governor, self._journal, self._outbox = governor, journal, outbox
+        self._governor, self._journal, self.outbox = governor, journal, Outbox(outbox)
         self._clock, self._entropy, self._witness = clock, entropy, witness
-        self._challenge = b""
-        outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._challenge, self._relay_round = b"", 0
+        self.kept: Kept | None = None
         policy = member.policy
         if policy.serial < journal.seen.policy_serial:
             raise PeerFault(Refusal.POLICY_WENT_BACK, f"policy {policy.serial} is older than one seen before")
@@ -130,9 +130,32 @@ class Agent:
         self._journal.append(entry, self._clock())
         return finished
 
-    def prepare(self, update: Update, appraisal: Appraisal) -> None:
-        """Training is done: wait for an offer on the model it was done on."""
-        self.state = Ready(update, appraisal)
+    def restore(self, release: bytes, appraisal: Appraisal) -> Finished:
+        """Open again the release that the journal says was verified last, where its artifact was lost.
+
+        Raises PeerFault(ROUND_WENT_BACK) for any other.
+        """
+        message = self._open(release, appraisal.receipt_key)
+        if not isinstance(message, Release):
+            raise PeerFault(Refusal.MALFORMED, "not a release", GATEWAY)
+        return reopen(self.member, self.seen, appraisal.receipt_key, message)
+
+    def prepare(self, update: Update, appraisal: Appraisal, relay_round: int = 0) -> None:
+        """Training is done: wait for an offer on the model it was done on.
+
+        `relay_round` is the relay's id of the round, kept beside the masked vector.
+        """
+        self.state, self._relay_round = Ready(update, appraisal), relay_round
+
+    def unsent(self) -> Kept | None:
+        """After a restart: a Submit that was journaled and not acknowledged. It may be sent again, with these very
+        bytes."""
+        kept, last = self.outbox.unsent(), None
+        for _, entry in self._journal.entries():
+            last = entry if isinstance(entry, VectorSent) else last
+        # A vector without its entry never left: the kill came between the two.
+        same = kept and last and (kept.t1, kept.digest, kept.length) == (last.t1, last.digest, last.length)
+        return kept if same else None
 
     def receive(self, data: bytes, consistency: Sequence[bytes] = ()) -> Reply | None:
         """Take one message of the enclave and give the reply, if there is one.
@@ -218,14 +241,19 @@ class Agent:
 
     def _keep(self, masked: Masked) -> None:
         """Write the masked bytes to the outbox: only these are ever sent again."""
-        path = self._outbox / "vector"
-        temporary = path.with_suffix(".new")
-        with open(temporary, "wb") as file:
-            file.write(masked.payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_directory(self._outbox)
+        sent = masked.entry
+        kept = Kept(
+            relay_round=self._relay_round,
+            model=sent.model,
+            round=sent.round,
+            attempt=sent.attempt,
+            t1=sent.t1,
+            digest=sent.digest,
+            length=sent.length,
+            header=masked.header,
+        )
+        self.outbox.keep(masked.payload, kept)
+        self.kept = kept
 
 
 def _enclave_key(state: State) -> DualPublic:

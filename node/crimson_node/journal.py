@@ -89,6 +89,26 @@ class Journal:
         os.close(self._file)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A journal as its file holds it. head: hash of the last line. torn: bytes of a line that a kill cut off."""
+
+    entries: tuple[tuple[int, Entry], ...]
+    head: bytes
+    torn: int
+
+
+def read_journal(path: Path) -> Reading:
+    """Read and verify a journal without touching it, also beside a running agent.
+
+    Raises CallerFault(LOG_WENT_BACK) on a broken chain, and OSError.
+    """
+    data = path.read_bytes()
+    lines = list(_lines(data))
+    head = lines[-1][0] if lines else GENESIS
+    return Reading(tuple((time, entry) for _, entry, time in lines), head, len(data) - _whole(data))
+
+
 def _read(path: Path) -> tuple[list[tuple[bytes, Entry]], int]:
     """Hash and entry of every whole line, and the length of the file up to the last of them."""
     data = path.read_bytes() if path.exists() else b""

@@ -10,8 +10,8 @@ from crimson_protocol.policy.document import EvidenceRules
 from crimson_protocol.policy.soundness import refuse_unsound
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
 from crimson_simulation.dataset import PooledData
-from crimson_simulation.federation import FEDERATION, now
 from crimson_simulation.options import TrainOptions
+from crimson_simulation.parties import FEDERATION, now
 from crimson_simulation.policy_writer import (
     MODEL,
     SiteKeys,

@@ -1,91 +1,130 @@
 """The inline engine: the same messages as between processes, relayed in memory. No isolation, and it says so."""
 
-import random
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from crimson_enclave.dispatch import UntrustedFrame
+from crimson_enclave.event_log import EventLog
+from crimson_enclave.instance import Attester, Instance
+from crimson_enclave.session import Session
 from crimson_enclave.state import Aborted, Released, terms_of
 from crimson_node.agent import Agent, Reply
-from crimson_node.member import Update
+from crimson_node.journal import Journal
+from crimson_node.member import Member, Update
 from crimson_node.state import Finished
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
+from crimson_protocol.evidence.format import Measure
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.policy.signed import load_policy
 from crimson_protocol.wire.envelope import MAX_BODY, Envelope
 from crimson_protocol.wire.messages.release import Release
-from crimson_simulation.federation import Federation, now
+from crimson_simulation.contributions import Contributions
+from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
+from crimson_simulation.parties import Parties, now
+from crimson_simulation.spool import DirectorySpool
+from crimson_simulation.witness import Witness
 
 ATTEMPTS = 3
-Contribute = Callable[[int], Update]
-Progress = Callable[[str], None]
+NOT_ISOLATED = (Measure("own-process", False), Measure("no-network", False), Measure("seccomp", False))
 
 
-class RoundLost(Exception):
-    """No attempt of a round released anything; `code` is why."""
-
-    def __init__(self, model: str, code: str) -> None:
-        super().__init__(f"a round of {model} ended without a release: {code}")
-        self.code = code
-
-
-@dataclass
-class Traffic:
-    """Bytes that the relay carried."""
-
-    control_up: int = 0
-    vectors_up: int = 0
-    down: int = 0
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A node that was killed in mid-round, and after which phase."""
-
-    round: int
-    node: str
-    phase: str
-
-
-@dataclass
 class InlineEngine:
-    """Plays rounds between a federation's parties; the only relay there is, and as untrusted as any."""
+    """Plays rounds between a federation's parties in one process; the only relay there is, and as untrusted
+    as any. Raises PolicyRefusal for a policy that the enclave does not implement."""
 
-    federation: Federation
-    progress: Progress = field(default=lambda _: None)
-    traffic: Traffic = field(default_factory=Traffic)
-    refusals: list[PeerFault] = field(default_factory=list)
-    dropped: list[Drop] = field(default_factory=list)
-    _appraisals: dict[int, Appraisal] = field(default_factory=dict)
+    def __init__(self, parties: Parties, out: Path, progress: Progress = lambda _: None) -> None:
+        self.parties, self.progress = parties, progress
+        self.traffic, self.witness = Traffic(), Witness()
+        self.refusals: list[PeerFault] = []
+        self.dropped: list[Drop] = []
+        self.spool = DirectorySpool(out / "spool", len(parties.names))
+        self.session = self._enclave()
+        self.agents = [self._site(index, out) for index in range(len(parties.names))]
+        self._contributions = Contributions(parties)
+        self._appraisals: dict[int, Appraisal] = {}
+        self._last_release = b""
 
-    def run_round(self, model: str, contribute: Contribute, drops: Mapping[int, str] | None = None) -> bytes:
+    def _enclave(self) -> Session:
+        policy, log = self.parties.policy, EventLog()
+        attester = Attester(self.parties.root, self.parties.measurement, NOT_ISOLATED)
+        return Session(
+            policy=policy,
+            instance=Instance.start(policy, log.checkpoint(), attester, os.urandom),
+            artifacts=dict(self.parties.initials),
+            spool=self.spool,
+            clock=now,
+            entropy=os.urandom,
+            observer=self.witness.saw_opened,
+            log=log,
+        )
+
+    def _site(self, index: int, out: Path) -> Agent:
+        # Every node verifies the signed policy for itself.
+        policy = load_policy(self.parties.signed_policy, self.parties.governor, now())
+        keys, home = self.parties.keys[index], out / "nodes" / f"{index:03d}"
+        member = Member(index, keys.identity, keys.encryption, policy)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "journal").unlink(missing_ok=True)
+        journal, seen = Journal(home / "journal"), self.witness.saw_encoded
+        return Agent(member, self.parties.governor, journal, home / "outbox", now, os.urandom, seen)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        pass
+
+    def run_round(self, model: str, drops: Mapping[int, str] | None = None) -> bytes:
         """One round of `model`; the artifact that every finished node opened. Raises RoundLost.
 
         `drops` names nodes that vanish after "share" or "submit", in every attempt of the round.
         """
-        drops = drops or {}
         self.progress("train")
-        updates = {index: contribute(index) for index in range(len(self.federation.nodes))}
+        base = self.session.base(model)
+        updates = {index: self._contributions.update(model, base, index) for index in range(len(self.agents))}
         for attempt in range(ATTEMPTS):
-            artifact = self._attempt(model, updates, drops, again=attempt > 0)
+            artifact = self._attempt(model, updates, drops or {}, again=attempt > 0)
             if artifact is not None:
+                self._contributions.released(model, artifact)
                 return artifact
-            state = self.federation.session.state
+            state = self.session.state
             if not (isinstance(state, Aborted) and state.again):
                 break
-        state = self.federation.session.state
+        state = self.session.state
         raise RoundLost(model, state.code.value if isinstance(state, Aborted) else "no node opened it")
+
+    def facts(self) -> RunFacts:
+        """What happened so far."""
+        session = self.session
+        return RunFacts(
+            isolated=session.instance.attester.isolated,
+            measures=session.instance.attester.measures,
+            receipt_key=session.instance.signing.public,
+            receipts=tuple(session.receipts),
+            leaves=tuple(session.log.leaves),
+            release=self._last_release,
+            dropped=tuple(self.dropped),
+            refused=tuple(sorted({f"{fault.culprit}: {fault.code.value}" for fault in self.refusals})),
+            traffic=self.traffic,
+            sum_matches_plain=self.witness.sum_matches_plain,
+        )
 
     def _attempt(
         self, model: str, updates: Mapping[int, Update], drops: Mapping[int, str], *, again: bool
     ) -> bytes | None:
-        session, alive = self.federation.session, set(updates)
-        self.federation.spool.clear()
-        self.federation.witness.start()
+        session, alive = self.session, set(updates)
+        self.spool.clear()
+        self.witness.start()
         self._catch_up(model)
         for index, update in updates.items():
-            self._agent(index).prepare(update, self._appraised(index))
+            self.agents[index].prepare(update, self._appraised(index))
         offer = session.open(model, again=again)
         place = session.places[model][0]
         self.progress("advertise")
@@ -100,6 +139,8 @@ class InlineEngine:
             self.progress(phase)
             messages = list(session.close())
             self._exchange(messages, alive)
+            if isinstance(session.state, Released):
+                self._last_release = messages[0][1]
             if isinstance(session.state, Released | Aborted):
                 break
         return self._opened(alive)
@@ -107,7 +148,7 @@ class InlineEngine:
     def _kill(self, phase: str, alive: set[int], drops: Mapping[int, str], place: int) -> None:
         for index in sorted(alive & {index for index, at in drops.items() if at == phase}):
             alive.discard(index)
-            self.dropped.append(Drop(place, self.federation.nodes[index].name, phase))
+            self.dropped.append(Drop(place, self.parties.names[index], phase))
 
     def _exchange(
         self,
@@ -120,7 +161,7 @@ class InlineEngine:
             for index in sorted(alive if recipient is None else alive & {recipient}):
                 self.traffic.down += len(data)
                 try:
-                    reply = self._agent(index).receive(data, consistency(index))
+                    reply = self.agents[index].receive(data, consistency(index))
                 except PeerFault as fault:
                     self.refusals.append(fault)
                     alive.discard(index)
@@ -129,7 +170,7 @@ class InlineEngine:
                     self._upload(index, reply)
 
     def _upload(self, index: int, reply: Reply) -> None:
-        session, spool = self.federation.session, self.federation.spool
+        session, spool = self.session, self.spool
         self.traffic.control_up += len(reply.control)
         if reply.payload is None:
             spool.keep_control(index, reply.control)
@@ -140,55 +181,45 @@ class InlineEngine:
         session.receive(UntrustedFrame(reply.control, spool.vector(index)))
 
     def _opened(self, alive: set[int]) -> bytes | None:
-        states = (self._agent(index).state for index in sorted(alive))
+        states = (self.agents[index].state for index in sorted(alive))
         return next((state.artifact for state in states if isinstance(state, Finished)), None)
-
-    def _agent(self, index: int) -> Agent:
-        return self.federation.nodes[index].agent
 
     def _appraised(self, index: int) -> Appraisal:
         known = self._appraisals.get(index)
         if known is None or known.expires <= now():
-            agent, instance = self._agent(index), self.federation.session.instance
+            agent, instance = self.agents[index], self.session.instance
             evidence = instance.attester.attest(instance.claims, agent.challenge(), now())
             known = self._appraisals[index] = agent.appraise(evidence)
             proof = self._proof(agent.last_log_size, known.checkpoint.size)
-            self.federation.session.endorse(agent.endorse(known, proof))
+            self.session.endorse(agent.endorse(known, proof))
         return known
 
     def _catch_up(self, model: str) -> None:
         """Nodes that missed a release of what the round starts from take it from the relay."""
-        session = self.federation.session
+        session = self.session
         base = session.policy.rules(model).base or model
         release = session.published.get(base)
         if release is None:
             return
         size = _checkpoint_size(release)
-        for index in range(len(self.federation.nodes)):
-            agent, last = self._agent(index), self._agent(index).seen.released.get(base)
+        for index in range(len(self.agents)):
+            agent, last = self.agents[index], self.agents[index].seen.released.get(base)
             if last is None or last.round < session.places[base][0]:
                 with suppress(PeerFault):
                     agent.adopt(release, self._appraised(index), self._proof(agent.last_log_size, size))
 
     def _proof(self, first: int, second: int) -> Sequence[bytes]:
-        return self.federation.session.log.tree.consistency_proof(*sorted((first, second)))
+        return self.session.log.tree.consistency_proof(*sorted((first, second)))
 
     def _consistency(self, index: int) -> Sequence[bytes]:
-        session = self.federation.session
+        session = self.session
         if session.state is None:
             return ()
         offered = terms_of(session.state).offer.checkpoint.size
-        return session.log.tree.consistency_proof(self._agent(index).last_log_size, offered)
+        return session.log.tree.consistency_proof(self.agents[index].last_log_size, offered)
 
 
 def _checkpoint_size(release: bytes) -> int:
     """Size of the log under which a Release stands, as the relay reads it."""
     message = Release.from_bytes(Envelope.from_bytes(release, MAX_BODY).body, MAX_BODY)
     return SignedCheckpoint.from_bytes(message.checkpoint, 8192).checkpoint.size
-
-
-def plan_drops(nodes: int, share: float, seed: int, round_: int) -> dict[int, str]:
-    """Which nodes vanish in a round: a share of them, half after Share and half after Submit."""
-    count = round(nodes * share)
-    chosen = random.Random(f"{seed}/{round_}").sample(range(nodes), count)  # noqa: S311 simulated faults
-    return {index: "share" if place < count / 2 else "submit" for place, index in enumerate(chosen)}

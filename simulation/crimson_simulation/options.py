@@ -4,19 +4,20 @@ from dataclasses import dataclass
 from math import isfinite, log10
 from pathlib import Path
 
+from crimson_node.outcome import BAD_INPUT, CommandFailed
 from crimson_protocol.policy.document import STRATEGIES
 
 TRAINED = tuple(name for name in STRATEGIES if name != "sum")
 COMPARED = ("trimmed-mean", "median", "geometric-median", "krum", "multi-krum", "centered-clipping")
 CHOICES = TRAINED + COMPARED
+ENGINES = ("processes", "inline")
 
 
-class BadOption(Exception):
+class BadOption(CommandFailed):
     """An option's value cannot be used; `hint` says what can."""
 
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
+    exit_code = BAD_INPUT
+    code = "bad-option"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TrainOptions:
     delta: float = 1e-5
     drop: float = 0.0
     seed: int = 0
-    source_note: str = ""
+    engine: str = "processes"
 
     def __post_init__(self) -> None:
         checks = {
@@ -63,6 +64,7 @@ class TrainOptions:
             "--l2": (isfinite(self.l2) and 0 <= self.l2 <= 1000, "give 0 or more"),
             "--weights": (self.weights in ("rows", "equal"), "give rows or equal"),
             "--drop": (0 <= self.drop < 1, "give a share from 0 up to, but not including, 1"),
+            "--engine": (self.engine in ENGINES, "give " + " or ".join(ENGINES)),
             "--seed": (self.seed >= 0, "give 0 or more"),
             "--epsilon": (
                 isfinite(self.epsilon) and 0 < self.epsilon <= 100,

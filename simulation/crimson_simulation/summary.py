@@ -8,42 +8,47 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from crimson_protocol.log import MerkleLog
+from crimson_protocol.events import SignedCheckpoint
+from crimson_protocol.log import leaf_hash, merkle_root
 from crimson_protocol.policy.document import ModelRules
-from crimson_protocol.receipt import verify_receipt
+from crimson_protocol.receipt import release_event, verify_receipt
 from crimson_protocol.wire import cbor
+from crimson_protocol.wire.envelope import MAX_BODY, Envelope
+from crimson_protocol.wire.messages.release import Release
 from crimson_simulation.dataset import PooledData
+from crimson_simulation.engine import RunFacts
 from crimson_simulation.options import TrainOptions
 from crimson_simulation.policy_writer import MODEL
 from crimson_simulation.survival import SurvivalRun
 
 SCHEMA = "crimson/train-summary/1"
+MAX_CHECKPOINT = 8192
 
 
 def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
     """Everything measured in this run; nothing else."""
-    federation, engine = run.federation, run.engine
+    facts, rules = run.facts, run.parties.policy.rules(MODEL)
     local = {name: scores["concordance"] for name, scores in run.local.items()}
     known = [value for value in local.values() if value is not None]
-    attester = federation.session.instance.attester
     return {
         "schema": SCHEMA,
         "model": "survival",
         "strategy": options.strategy,
         "rounds": options.rounds,
-        "nodes": len(federation.nodes),
-        "sites": [node.name for node in federation.nodes],
+        "nodes": len(run.parties.names),
+        "sites": list(run.parties.names),
+        "engine": options.engine,
         "features": list(pooled.declaration.feature_names),
         "left_out": list(pooled.identifiers),
-        "dropped": [{"round": drop.round, "node": drop.node, "phase": drop.phase} for drop in engine.dropped],
-        "refused": sorted({f"{fault.culprit}: {fault.code.value}" for fault in engine.refusals}),
+        "dropped": [{"round": drop.round, "node": drop.node, "phase": drop.phase} for drop in facts.dropped],
+        "refused": list(facts.refused),
         "secure": True,
-        "sum_matches_plain": federation.witness.sum_matches_plain,
+        "sum_matches_plain": facts.sum_matches_plain,
         "evidence": {
             "kind": "sim",
             "simulated": True,
-            "isolated": attester.isolated,
-            "measures": {measure.name: measure.enforced for measure in attester.measures},
+            "isolated": facts.isolated,
+            "measures": {measure.name: measure.enforced for measure in facts.measures},
         },
         "privacy": None,
         "metric": {
@@ -58,16 +63,16 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
             "not_computed": run.federated["reasons"],
             "sitewise": dict(run.scores),
         },
-        "policy": _policy(federation.policy.rules(MODEL)),
+        "policy": _policy(rules),
         "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 3)},
         "bytes": {
-            "control_up": engine.traffic.control_up,
-            "vectors_up": engine.traffic.vectors_up,
-            "down": engine.traffic.down,
+            "control_up": facts.traffic.control_up,
+            "vectors_up": facts.traffic.vectors_up,
+            "down": facts.traffic.down,
         },
-        "receipts": len(federation.session.receipts),
-        "log": _log(run),
-        "warnings": [*pooled.warnings, *_warnings(federation.policy.rules(MODEL))],
+        "receipts": len(facts.receipts),
+        "log": _log(facts),
+        "warnings": [*pooled.warnings, *_warnings(rules)],
     }
 
 
@@ -94,17 +99,20 @@ def _warnings(rules: ModelRules) -> list[str]:
     return [text for name, text in texts.items() if name in rules.disclosures]
 
 
-def _log(run: SurvivalRun) -> dict[str, Any]:
-    """Size and root of the log, checked by building the tree anew and verifying every receipt's signatures."""
-    session = run.federation.session
-    rebuilt = MerkleLog()
-    for leaf in session.log.leaves:
-        rebuilt.append(leaf)
-    checkpoint = session.log.checkpoint()
-    for receipt in session.receipts:
-        verify_receipt(receipt, session.instance.signing.public)
-    verified = (rebuilt.size, rebuilt.root()) == (checkpoint.size, checkpoint.root)
-    return {"size": checkpoint.size, "root": checkpoint.root.hex(), "verified": verified}
+def _log(facts: RunFacts) -> dict[str, Any]:
+    """Size and root of the log as the last release's checkpoint signs it, checked by building the tree anew from
+    the leaves and verifying every receipt's signatures."""
+    release = Release.from_bytes(Envelope.from_bytes(facts.release, MAX_BODY).body, MAX_BODY)
+    signed = SignedCheckpoint.from_bytes(release.checkpoint, MAX_CHECKPOINT)
+    signed.verify(facts.receipt_key)
+    size, root = signed.checkpoint.size, signed.checkpoint.root
+    events = {leaf_hash(leaf) for leaf in facts.leaves[:size]}
+    for data in facts.receipts:
+        receipt = verify_receipt(data, facts.receipt_key)
+        if leaf_hash(release_event(receipt, data).to_bytes()) not in events:
+            return {"size": size, "root": root.hex(), "verified": False}
+    verified = len(facts.leaves) >= size and merkle_root(facts.leaves[:size]) == root
+    return {"size": size, "root": root.hex(), "verified": verified}
 
 
 def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData, out: Path) -> None:
@@ -112,10 +120,10 @@ def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData,
     names = json.dumps(list(pooled.declaration.feature_names))
     tensors = {"coefficients": run.parameters.astype(np.float32)}
     _write(out / "model.safetensors", save(tensors, metadata={"features": names, "evidence": "SIMULATED"}))
-    _write(out / "policy.cbor", run.federation.signed_policy)
-    for number, receipt in enumerate(run.federation.session.receipts, 1):
+    _write(out / "policy.cbor", run.parties.signed_policy)
+    for number, receipt in enumerate(run.facts.receipts, 1):
         _write(out / "receipts" / f"{number:04d}.cbor", receipt)
-    _write(out / "log.cbor", cbor.encode(run.federation.session.log.leaves))
+    _write(out / "log.cbor", cbor.encode(list(run.facts.leaves)))
     _write(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,15 +10,17 @@ import numpy as np
 
 from crimson_node.data.rows import Floats, SurvivalRows
 from crimson_node.data.table import survival_rows
-from crimson_node.learning.contribution import contribute, released_loss, released_scores, standardised
+from crimson_node.learning.contribution import released_loss, released_scores, standardised
 from crimson_node.learning.plan import MICRO
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_simulation.dataset import PooledData
-from crimson_simulation.federation import Federation, build
-from crimson_simulation.inline import InlineEngine, plan_drops
+from crimson_simulation.engine import Engine, RunFacts, plan_drops
+from crimson_simulation.inline import InlineEngine
 from crimson_simulation.options import TrainOptions
+from crimson_simulation.parties import Parties, make_parties
 from crimson_simulation.policy_writer import MODEL, MOMENTS, SCORE
 from crimson_simulation.pooled_metrics import centralised, follow_up_grid, local_models, pooled
+from crimson_simulation.processes.engine import ProcessEngine
 
 
 class Display(Protocol):
@@ -35,8 +37,8 @@ class Display(Protocol):
 class SurvivalRun:
     """What a finished run leaves behind for its summary."""
 
-    federation: Federation
-    engine: InlineEngine
+    parties: Parties
+    facts: RunFacts
     parameters: Floats
     scores: Mapping[str, Any]
     federated: Mapping[str, Any]
@@ -52,58 +54,50 @@ def public_grid(pooled_data: PooledData) -> tuple[int, ...]:
     return tuple(sorted({round(float(moment) * MICRO) for moment in times}))
 
 
+def make_engine(parties: Parties, options: TrainOptions, display: Display) -> Engine:
+    """The engine that the options name."""
+    if options.engine == "inline":
+        return InlineEngine(parties, options.out, display.phase)
+    return ProcessEngine(parties, options, display.phase)
+
+
 def run(pooled_data: PooledData, options: TrainOptions, display: Display) -> SurvivalRun:
-    """Train by the inline engine, score through secure lanes, and train the comparison models in the clear."""
+    """Train by the engine, score through secure lanes, and train the comparison models in the clear."""
     seconds: dict[str, float] = {}
+    stack = ExitStack()
     with _timed(seconds, "setup"):
-        display.stage("writing keys and policy, starting the enclave and the nodes")
-        federation = build(pooled_data, options, public_grid(pooled_data))
-    engine = InlineEngine(federation, display.phase)
-    with _timed(seconds, "moments"):
-        display.stage("summing moments to standardise by")
-        moments = _round(federation, engine, MOMENTS, [node.rows for node in federation.nodes])
-    rows = [standardised(node.rows, moments) for node in federation.nodes]
-    with _timed(seconds, "training"):
-        artifact = _train(federation, engine, rows, options, display)
-    with _timed(seconds, "scoring"):
-        display.stage("scoring the released model through secure lanes")
-        scores = released_scores(_round(federation, engine, SCORE, rows), federation.plan(SCORE).grid)
+        display.stage("writing keys and policy")
+        parties = make_parties(pooled_data, options, public_grid(pooled_data))
+        display.stage(f"starting the gateway, the enclave and {len(parties.names)} nodes")
+        engine = stack.enter_context(make_engine(parties, options, display))
+    with stack:
+        with _timed(seconds, "moments"):
+            display.stage("summing moments to standardise by")
+            moments = engine.run_round(MOMENTS)
+        with _timed(seconds, "training"):
+            artifact = _train(engine, options, len(parties.names), display)
+        with _timed(seconds, "scoring"):
+            display.stage("scoring the released model through secure lanes")
+            scores = released_scores(engine.run_round(SCORE), parties.plan(SCORE).grid)
+        facts = engine.facts()
     parameters = Artifact.from_bytes(artifact, MAX_ARTIFACT).vector().astype(np.float64)
     with _timed(seconds, "comparison"):
         display.stage("training the centralised and single-site models beside it, in the clear")
-        plan, grid = federation.plan(MODEL).cox, federation.plan(SCORE).grid
+        rows = [standardised(site, moments) for site in parties.rows]
+        plan, grid = parties.plan(MODEL).cox, parties.plan(SCORE).grid
         together = SurvivalRows.together(rows)
         federated = pooled(parameters, together.training(), together.held_out(), grid)
         central = centralised(rows, plan, options.rounds, grid)
-        named = {node.name: site for node, site in zip(federation.nodes, rows, strict=True)}
-        local = local_models(named, plan, options.rounds, grid)
-    return SurvivalRun(federation, engine, parameters, scores, federated, central, local, seconds)
+        local = local_models(dict(zip(parties.names, rows, strict=True)), plan, options.rounds, grid)
+    return SurvivalRun(parties, facts, parameters, scores, federated, central, local, seconds)
 
 
-def _train(
-    federation: Federation,
-    engine: InlineEngine,
-    rows: list[SurvivalRows],
-    options: TrainOptions,
-    display: Display,
-) -> bytes:
-    artifact = federation.session.base(MODEL)
+def _train(engine: Engine, options: TrainOptions, nodes: int, display: Display) -> bytes:
+    artifact = b""
     for number in range(1, options.rounds + 1):
-        drops = plan_drops(len(rows), options.drop, options.seed, number)
-        artifact = _round(federation, engine, MODEL, rows, drops)
+        artifact = engine.run_round(MODEL, plan_drops(nodes, options.drop, options.seed, number))
         display.round(number, options.rounds, released_loss(artifact))
     return artifact
-
-
-def _round(
-    federation: Federation,
-    engine: InlineEngine,
-    model: str,
-    rows: list[SurvivalRows],
-    drops: Mapping[int, str] | None = None,
-) -> bytes:
-    rules, plan, base = federation.policy.rules(model), federation.plan(model), federation.session.base(model)
-    return engine.run_round(model, lambda index: contribute(rules, plan, base, rows[index]), drops)
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 Agents and the enclave take it as a constructor argument; no flag, variable or file reaches it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crimson_enclave.totals import Totals
 from crimson_protocol.fixed_point import decode
-from crimson_protocol.layout import Words
+from crimson_protocol.layout import Layout, Words
 
 
 @dataclass
@@ -29,17 +31,27 @@ class Witness:
 
     def saw_opened(self, totals: Totals, accepted: tuple[int, ...]) -> None:
         """The opened sums: equal, lane for lane, to the integer sum over the accepted nodes?"""
-        layout = totals.layout
-        bits, body = layout.numbers.ring_bits, layout.body
-        plain = np.zeros(body, np.int64)
-        for node in accepted:
-            plain += decode(layout.read(self.encoded[node], 0, body), bits)
-        secure = np.zeros(body, np.int64)
-        for bucket in totals.buckets:
-            secure += decode(layout.read(bucket.words, 0, body), bits)
-        self.compared.append(bool(np.array_equal(plain, secure)))
+        plain = plain_sum(totals.layout, {node: self.encoded[node] for node in accepted})
+        self.compared.append(bool(np.array_equal(plain, secure_sum(totals))))
 
     @property
     def sum_matches_plain(self) -> bool | None:
         """Whether every release so far matched; None where there was none."""
         return all(self.compared) if self.compared else None
+
+
+def plain_sum(layout: Layout, encoded: Mapping[int, Words]) -> NDArray[np.int64]:
+    """Integer sum of encoded vectors over the body's lanes, int64 (body,)."""
+    total = np.zeros(layout.body, np.int64)
+    for vector in encoded.values():
+        total += decode(layout.read(vector, 0, layout.body), layout.numbers.ring_bits)
+    return total
+
+
+def secure_sum(totals: Totals) -> NDArray[np.int64]:
+    """The opened sum over all buckets, int64 (body,)."""
+    layout = totals.layout
+    total = np.zeros(layout.body, np.int64)
+    for bucket in totals.buckets:
+        total += decode(layout.read(bucket.words, 0, layout.body), layout.numbers.ring_bits)
+    return total

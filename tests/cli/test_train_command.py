@@ -39,7 +39,8 @@ def train(tmp_path: Path, capfd):
         columns = (
             ["--site-column", "site", "--time-column", "time", "--event-column", "event"] if roles else []
         )
-        code = main(["train", "--data", str(data), *columns, "--out", str(tmp_path / "out"), *options])
+        where = ["--out", str(tmp_path / "out"), "--engine", "inline"]
+        code = main(["train", "--data", str(data), *columns, *where, *options])
         shown = capfd.readouterr()
         return code, shown.out, shown.err
 
@@ -87,7 +88,7 @@ BAD_OPTIONS = [
     (["--nodes", "5"], 4, "bad-option"),
     (["--weights", "some"], 4, "bad-option"),
     (["--model", "forecast"], 4, "bad-option"),
-    (["--engine", "processes"], 4, "bad-option"),
+    (["--engine", "ray"], 4, "bad-option"),
     (["--attack", "sign-flip:0.2"], 4, "bad-option"),
     (["--dp", "record", "--epsilon", "0"], 4, "bad-option"),
     (["--dp", "record"], 5, "unsound-policy"),

@@ -54,7 +54,7 @@ def finished(hospitals, tmp_path_factory) -> tuple[dict, Path]:
     out = tmp_path_factory.mktemp("run")
     done = crimson(
         "train", "--data", str(hospitals), "--site-column", "site", "--time-column", "time", "--event-column", "event",
-        "--rounds", str(ROUNDS), "--out", str(out), "--json",
+        "--rounds", str(ROUNDS), "--engine", "inline", "--out", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     envelope = json.loads(done.stdout)
@@ -113,7 +113,7 @@ def test_receipts_and_log_are_left_behind(finished):
 def test_killed_sites_do_not_change_what_the_sum_is(hospitals, tmp_path):
     done = crimson(
         "train", "--data", str(hospitals), "--site-column", "site", "--time-column", "time", "--event-column", "event",
-        "--rounds", "2", "--drop", "0.3", "--out", str(tmp_path), "--json",
+        "--rounds", "2", "--drop", "0.3", "--engine", "inline", "--out", str(tmp_path), "--json",
     )  # fmt: skip
     summary = json.loads(done.stdout)["data"]
     assert summary["sum_matches_plain"] is True
@@ -124,7 +124,7 @@ def test_killed_sites_do_not_change_what_the_sum_is(hospitals, tmp_path):
 def test_too_many_killed_sites_end_the_run_cleanly(hospitals, tmp_path):
     done = crimson(
         "train", "--data", str(hospitals), "--site-column", "site", "--time-column", "time", "--event-column", "event",
-        "--rounds", "1", "--drop", "0.6", "--out", str(tmp_path), "--json",
+        "--rounds", "1", "--drop", "0.6", "--engine", "inline", "--out", str(tmp_path), "--json",
     )  # fmt: skip
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] in ("cohort-too-small", "too-few-confirmations")

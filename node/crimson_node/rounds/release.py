@@ -73,6 +73,16 @@ def adopt(
     return Finished(receipt.model, artifact, message.receipt), _entry(receipt, message, checkpoint)
 
 
+def reopen(member: Member, seen: Seen, enclave: DualPublic, message: Release) -> Finished:
+    """The artifact of the release that was verified last, once more. Raises PeerFault(ROUND_WENT_BACK)."""
+    receipt = verify_receipt(message.receipt, enclave)
+    last = seen.released.get(receipt.model)
+    if last is None or hashlib.sha256(message.receipt).digest() != last.receipt_digest:
+        raise PeerFault(Refusal.ROUND_WENT_BACK, "the release is not the last verified one", "enclave")
+    artifact = open_artifact(message.artifact, receipt, member.index, member.encryption)
+    return Finished(receipt.model, artifact, message.receipt)
+
+
 def _logged(message: Release, receipt: Receipt, enclave: DualPublic) -> Checkpoint:
     """The signed checkpoint that the release stands under."""
     signed = SignedCheckpoint.from_bytes(message.checkpoint, MAX_CHECKPOINT)

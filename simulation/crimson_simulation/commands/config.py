@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from crimson_simulation.outcome import OK, guarded, print_data, run_app
+from crimson_node.application import run_app
+from crimson_node.outcome import OK, guarded, print_data
 from crimson_simulation.settings import read_settings
 
 EXAMPLES = """

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from crimson_node.application import run_app
+from crimson_node.outcome import guarded
 from crimson_simulation.commands.train import execute
 from crimson_simulation.demo_data import NOTE, write_whas500
 from crimson_simulation.options import TrainOptions
-from crimson_simulation.outcome import guarded, run_app
 
 EXAMPLES = """
 Examples:
@@ -27,6 +28,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),
     rounds: Annotated[int, typer.Option(help="Secure aggregations.")] = 20,
     seed: Annotated[int, typer.Option(help="Governs the split into training and held-out rows.")] = 0,
+    engine: Annotated[
+        str,
+        typer.Option(help="processes: HTTPS, sandbox and one process per site. inline: all in one process."),
+    ] = "processes",
     json: Annotated[bool, typer.Option("--json", help="One JSON envelope on stdout.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
@@ -39,6 +44,7 @@ def demo(
         site_column="site",
         rounds=rounds,
         seed=seed,
+        engine=engine,
     )
     return guarded(lambda: _run(options, as_json=json), as_json=json, debug=debug)
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from crimson_node.application import run_app
+from crimson_node.outcome import OK, guarded, print_data
 from crimson_simulation.dataset import read_pooled
 from crimson_simulation.forecast import forecast, forecast_table
 from crimson_simulation.options import BadOption, TrainOptions
-from crimson_simulation.outcome import OK, guarded, print_data, run_app
 from crimson_simulation.settings import option_defaults, read_settings
 from crimson_simulation.summary import summarise, write_outputs
 from crimson_simulation.survival import run
@@ -58,7 +59,10 @@ def train(
     delta: Annotated[float, typer.Option(help="Failure probability of the privacy guarantee.")] = 1e-5,
     drop: Annotated[float, typer.Option(help="Share of sites to kill in the middle of every round.")] = 0.0,
     attack: Annotated[str | None, typer.Option(help="NAME:SHARE of sites that attack.")] = None,
-    engine: Annotated[str, typer.Option(help="inline: all parties in one process.")] = "inline",
+    engine: Annotated[
+        str,
+        typer.Option(help="processes: HTTPS, sandbox and one process per site. inline: all in one process."),
+    ] = "processes",
     seed: Annotated[
         int, typer.Option(help="Governs splits and simulated faults; never keys, masks or noise.")
     ] = 0,
@@ -74,7 +78,7 @@ def train(
     """
 
     def work() -> int:
-        _refuse_missing(model=model, engine=engine, attack=attack)
+        _refuse_missing(model=model, attack=attack)
         options = TrainOptions(
             data=data,
             time_column=time_column,
@@ -97,6 +101,7 @@ def train(
             delta=delta,
             drop=drop,
             seed=seed,
+            engine=engine,
         )
         return execute(options, as_json=json, dry_run=dry_run)
 
@@ -124,7 +129,7 @@ def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> i
     if dry_run:
         expected = forecast(pooled, options)
         if as_json:
-            print_data(expected)
+            print_data(expected, expected["warnings"])
         else:
             Console().print(forecast_table(expected))
         return OK
@@ -138,7 +143,7 @@ def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> i
 
 def _show(summary: dict[str, Any], console: Console, options: TrainOptions, *, as_json: bool) -> None:
     if as_json:
-        print_data(summary)
+        print_data(summary, summary["warnings"])
         return
     Console().print(closing_table(summary))
     for warning in summary["warnings"]:
@@ -148,12 +153,10 @@ def _show(summary: dict[str, Any], console: Console, options: TrainOptions, *, a
     )
 
 
-def _refuse_missing(*, model: str, engine: str, attack: str | None) -> None:
+def _refuse_missing(*, model: str, attack: str | None) -> None:
     """What the interface names and this version does not have is said, never silently replaced."""
     if model != "survival":
         raise BadOption(f"model {model!r} is not in this version", "use --model survival")
-    if engine != "inline":
-        raise BadOption(f"engine {engine!r} is not in this version", "use --engine inline")
     if attack is not None:
         raise BadOption("--attack is not in this version", "leave it out")
 

@@ -1,0 +1,1 @@
+"""The untrusted relay: it stores, forwards and keeps time. It holds no key that matters."""

@@ -1,0 +1,87 @@
+"""What nodes and operators read: policy, artifacts, evidence, log proofs, releases."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import FileResponse, Response
+
+from crimson_gateway import shelves
+from crimson_gateway.api.services import PROBLEMS, Member, Use, binary
+from crimson_gateway.problems import Problem
+from crimson_gateway.store.letters import published
+from crimson_gateway.store.log_leaves import leaves_from
+from crimson_protocol.wire import link, web
+
+MOST_LEAVES_BYTES = 1 << 19
+LARGEST = 2**53
+HEX32 = "^[0-9a-f]{64}$"
+Size = Annotated[int, Query(ge=0, le=LARGEST)]
+
+router = APIRouter(prefix="/v1", tags=["documents"], responses=PROBLEMS)
+
+
+@router.get("/policy", response_class=Response, responses=binary(web.CBOR, "The signed policy"))
+async def policy(
+    services: Use, _: Member, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> Response:
+    """The signed policy, as the governor signed it."""
+    context = services.context
+    tag = f'"{context.policy.digest().hex()}"'
+    if if_none_match == tag:
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(context.signed_policy, media_type=web.CBOR, headers={"ETag": tag})
+
+
+@router.get("/artifacts/{digest}", response_class=Response, responses=binary(web.OCTETS, "The artifact"))
+async def artifact(services: Use, _: Member, digest: Annotated[str, Path(pattern=HEX32)]) -> Response:
+    """An initial artifact that the policy names."""
+    context = services.context
+    named = {rules.initial_digest.hex() for rules in context.policy.models}
+    path = context.home / "artifacts" / digest
+    if digest not in named or not path.is_file():
+        raise Problem("unknown-artifact")
+    return FileResponse(path, media_type=web.OCTETS)
+
+
+@router.get("/evidence", response_class=Response, responses=binary(web.CBOR, "Signed evidence"))
+async def evidence(services: Use, _: Member, nonce: Annotated[str, Query(pattern=HEX32)]) -> Response:
+    """What the enclave says about itself, over a fresh challenge."""
+    answer = await services.driver.questions.evidence(bytes.fromhex(nonce))
+    return Response(answer, media_type=web.CBOR)
+
+
+@router.get("/consistency", response_class=Response, responses=binary(web.CBOR, "Proof hashes"))
+async def consistency(services: Use, _: Member, first: Size, second: Size) -> Response:
+    """Proof that the log of `second` leaves begins with that of `first`."""
+    hashes = services.driver.mirror.proof(first, second)
+    return Response(web.ProofHashes(hashes).to_bytes(), media_type=web.CBOR)
+
+
+@router.get("/events", response_class=Response, responses=binary(web.CBOR, "Log leaves"))
+async def events(services: Use, _: Member, start: Size = 0) -> Response:
+    """Leaves of the enclave's log from `start` on; none beyond its end."""
+    async with services.context.database.reading() as session:
+        leaves = await leaves_from(session, start, link.MAX_LEAVES)
+    chosen: list[bytes] = []
+    total = 0
+    for leaf in leaves:
+        total += len(leaf)
+        if total > MOST_LEAVES_BYTES:
+            break
+        chosen.append(leaf)
+    return Response(link.Leaves(start, tuple(chosen)).to_bytes(), media_type=web.CBOR)
+
+
+@router.get(
+    "/models/{model}/release", response_class=Response, responses=binary(web.CBOR, "Release envelope")
+)
+async def release(services: Use, _: Member, model: Annotated[str, Path(max_length=64)]) -> Response:
+    """The model's newest release, sealed for the roster."""
+    context = services.context
+    if model not in services.vector_lengths:
+        raise Problem("unknown-model")
+    async with context.database.reading() as session:
+        found = await published(session, model)
+    if found is None:
+        raise Problem("no-release")
+    return FileResponse(context.spool.path(shelves.RELEASES, found.digest), media_type=web.CBOR)

@@ -1,0 +1,226 @@
+"""What operators do and see: start rounds, follow them, and look at nodes."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crimson_gateway.api.mail import LARGEST, RoundId, Wait
+from crimson_gateway.api.services import (
+    OPERATOR_CAP,
+    PROBLEMS,
+    Operator,
+    Services,
+    Use,
+    existing,
+    moment,
+    signed_by,
+)
+from crimson_gateway.authentication import Signed
+from crimson_gateway.bodies import whole
+from crimson_gateway.context import utc_now
+from crimson_gateway.problems import Problem
+from crimson_gateway.store.answers import keep_answer, known_answer
+from crimson_gateway.store.rounds import add_round, faults_of, newest_rounds, round_by_id
+from crimson_gateway.store.seen import nodes_seen
+from crimson_gateway.store.tables import Fault, Round
+
+JSON = "application/json"
+router = APIRouter(prefix="/v1", tags=["operators"], responses=PROBLEMS)
+Orders = Annotated[Signed, signed_by("operator", lambda _: OPERATOR_CAP)]
+
+
+class NewRound(BaseModel):
+    """A round to start. `reopen`: a governors' order in hexadecimal that frees nodes from an earlier verdict."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str = Field(min_length=1, max_length=64)
+    reopen: str | None = Field(None, max_length=16384, pattern="^([0-9a-f]{2})*$")
+
+
+class FaultView(BaseModel):
+    """Who broke which rule: a node, "gateway", or nobody that can be named."""
+
+    culprit: str | None
+    code: str
+
+
+class RoundView(BaseModel):
+    """Where a round stands. `number` and `attempt` are the enclave's, 0 until it opened."""
+
+    id: int
+    model: str
+    number: int
+    attempt: int
+    state: str
+    code: str | None
+    version: int
+    waiting: list[str]
+    faults: list[FaultView]
+    created: str
+    deadline: str
+
+
+class RoundPage(BaseModel):
+    """Rounds from the newest on; `next` leads to the older ones."""
+
+    rounds: list[RoundView]
+    next: str | None
+
+
+class NodeView(BaseModel):
+    """A node of the roster: when it last spoke, and whether it vouches for the enclave's instance."""
+
+    node: str
+    organisation: str
+    status: str
+    last_seen: str | None
+    endorsed: bool
+
+
+class NodeList(BaseModel):
+    """Every node of the roster."""
+
+    nodes: list[NodeView]
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": model.model_json_schema()}}}}
+
+
+@router.post("/rounds", status_code=201, response_model=RoundView, openapi_extra=_body(NewRound))
+async def start_round(
+    services: Use,
+    signed: Orders,
+    idempotency_key: Annotated[str, Header(pattern="^[!-~]{1,128}$")],
+) -> Response:
+    """Start a round. The same Idempotency-Key with the same body gives the same answer for a day."""
+    context = services.context
+    body = await whole(signed.request, signed.length, signed.digest, context.settings)
+    order = _order(body)
+    if order.model not in services.vector_lengths:
+        raise Problem("unknown-model")
+    now = utc_now()
+    seconds, key_id = int(now.timestamp()), signed.caller.key_id
+    async with context.database.writing() as session:
+        before = await known_answer(session, key_id, idempotency_key, seconds)
+        if before is not None:
+            if before.request != signed.digest:
+                raise Problem("idempotency-key-reused")
+            return Response(before.body, before.status, media_type=JSON)
+        deadline = now + timedelta(seconds=context.settings.gather_seconds)
+        reopen = bytes.fromhex(order.reopen) if order.reopen else None
+        round_ = await add_round(session, order.model, reopen, now, deadline)
+        answer = view_of(round_, ()).model_dump_json().encode()
+        await keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
+    context.bells.ring("calls")
+    context.wake()
+    return Response(answer, 201, media_type=JSON)
+
+
+@router.get("/rounds", response_model=RoundPage)
+async def rounds(
+    services: Use,
+    _: Operator,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> RoundPage:
+    """Rounds from the newest on."""
+    async with services.context.database.reading() as session:
+        found = await newest_rounds(session, _before(cursor), limit + 1)
+        views = [view_of(round_, await faults_of(session, round_.id)) for round_ in found[:limit]]
+    more = len(found) > limit
+    return RoundPage(rounds=views, next=_cursor(found[limit - 1].id) if more else None)
+
+
+@router.get("/rounds/{round_id}", response_model=RoundView)
+async def one_round(
+    services: Use,
+    _: Operator,
+    round_id: RoundId,
+    version: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
+    wait: Wait = 0,
+) -> RoundView:
+    """Where a round stands, once its version is above `version` or the wait is over."""
+
+    async def look() -> RoundView | None:
+        view = await _view(services, round_id)
+        return view if view.version > version else None
+
+    found = await services.context.bells.until(("round", round_id), look, wait)
+    return found or await _view(services, round_id)
+
+
+@router.get("/nodes", response_model=NodeList)
+async def nodes(services: Use, _: Operator) -> NodeList:
+    """Every node of the roster."""
+    context = services.context
+    async with context.database.reading() as session:
+        seen = await nodes_seen(session)
+    status = context.view.status
+    endorsed = set(status.endorsed) if status is not None and context.view.connected else set()
+    views = [
+        NodeView(
+            node=entry.node,
+            organisation=entry.organisation,
+            status=entry.status,
+            last_seen=moment(seen[index]) if index in seen else None,
+            endorsed=index in endorsed,
+        )
+        for index, entry in enumerate(context.policy.roster)
+    ]
+    return NodeList(nodes=views)
+
+
+def view_of(round_: Round, faults: Sequence[Fault]) -> RoundView:
+    """A round as operators see it."""
+    return RoundView(
+        id=round_.id,
+        model=round_.model,
+        number=round_.number,
+        attempt=round_.attempt,
+        state=round_.state,
+        code=round_.code,
+        version=round_.version,
+        waiting=json.loads(round_.waiting),
+        faults=[FaultView(culprit=fault.culprit, code=fault.code) for fault in faults],
+        created=moment(round_.created),
+        deadline=moment(round_.deadline),
+    )
+
+
+async def _view(services: Services, round_id: int) -> RoundView:
+    async with services.context.database.reading() as session:
+        round_ = existing(await round_by_id(session, round_id))
+        return view_of(round_, await faults_of(session, round_id))
+
+
+def _order(body: bytes) -> NewRound:
+    try:
+        return NewRound.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Problem(
+            "bad-parameter", f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+        ) from error
+
+
+def _cursor(round_id: int) -> str:
+    return urlsafe_b64encode(round_id.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def _before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError as error:
+        raise Problem("bad-parameter", "cursor: not one that was given out") from error
+    if len(raw) != 8 or raw[0] & 0x80:
+        raise Problem("bad-parameter", "cursor: not one that was given out")
+    return int.from_bytes(raw, "big")

@@ -1,0 +1,111 @@
+"""How a gateway command ends: exit codes, the one JSON envelope, and errors that say what to do next."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.exceptions import TyperException
+
+from crimson_gateway.authentication import OperatorsFault
+from crimson_gateway.server import PortTaken
+from crimson_gateway.settings import SettingsFault
+from crimson_gateway.tls import CertificateFault
+from crimson_protocol.errors import CrimsonError, PeerFault, PolicyRefusal
+from crimson_protocol.refusal import Refusal
+
+OK, FAILED, BAD_INPUT, REFUSED_BY_POLICY, INTEGRITY, INTERRUPTED = 0, 1, 4, 5, 9, 130
+ENVELOPE = "crimson/envelope/1"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as people and programs see it."""
+
+    exit_code: int
+    code: str
+    message: str
+    hint: str
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """The failure behind one of our own errors; None for anything else, which is a bug."""
+    match error:
+        case SettingsFault():
+            return Failure(BAD_INPUT, "bad-setting", error.text, error.hint)
+        case CertificateFault():
+            return Failure(BAD_INPUT, "certificate", error.text, error.hint)
+        case OperatorsFault():
+            return Failure(BAD_INPUT, "operators", str(error), 'write [{"name": "…", "public_key": "hex"}]')
+        case PortTaken():
+            return Failure(
+                BAD_INPUT, "port-taken", str(error), "stop the other process, or give another --port"
+            )
+        case PolicyRefusal():
+            return Failure(
+                REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for another policy"
+            )
+        case PeerFault(code=Refusal.EXPIRED):
+            return Failure(
+                REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for a valid policy"
+            )
+        case PeerFault(code=Refusal.BAD_SIGNATURE):
+            hint = "the policy was edited after it was signed, or governor.cbor is another governor's"
+            return Failure(INTEGRITY, error.code.value, error.text, hint)
+        case CrimsonError():
+            return Failure(FAILED, error.code.value, error.text, "see docs/PROTOCOL.md, Refusals")
+        case OSError():
+            text = f"{error.filename or ''}: {error.strerror}"
+            return Failure(BAD_INPUT, "file", text, "check the path and its permissions")
+        case _:
+            return None
+
+
+def print_data(data: dict[str, Any]) -> None:
+    """Success on stdout, as the envelope."""
+    json.dump(
+        {"schema": ENVELOPE, "ok": True, "data": data, "warnings": [], "error": None}, sys.stdout, indent=2
+    )
+    print(flush=True)
+
+
+def print_failure(failure: Failure, *, as_json: bool) -> int:
+    """The failure, on stdout as an envelope or on stderr as text; gives the exit code."""
+    if as_json:
+        doc = f"docs/errors.md#{failure.code}"
+        error = {"code": failure.code, "message": failure.message, "hint": failure.hint, "doc": doc}
+        envelope = {"schema": ENVELOPE, "ok": False, "data": None, "warnings": [], "error": error}
+        json.dump(envelope, sys.stdout, indent=2)
+        print(flush=True)
+    else:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"[bold red]error[/] [bold]{failure.code}[/]: {failure.message}", highlight=False)
+        console.print(f"  next: {failure.hint}", highlight=False)
+    return failure.exit_code
+
+
+def guarded(work: Callable[[], int], *, as_json: bool, debug: bool = False) -> int:
+    """The exit code of `work`, with our own errors shown and turned into theirs. Bugs stay tracebacks."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        failure = failure_of(error)
+        if debug or failure is None:
+            raise
+        return print_failure(failure, as_json=as_json)
+
+
+def run_app(app: typer.Typer, argv: list[str], name: str) -> int:
+    """Run a typer application as one command of the launcher; bad usage gives exit code 4."""
+    try:
+        return int(app(argv, prog_name=name, standalone_mode=False) or OK)
+    except TyperException as error:
+        described = getattr(error, "format_message", None)
+        text = str(described() if described else error)
+        failure = Failure(BAD_INPUT, "usage", text, f"{name} --help lists the options, with examples")
+        return print_failure(failure, as_json="--json" in argv)

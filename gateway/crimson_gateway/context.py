@@ -1,0 +1,59 @@
+"""What the parts of a running gateway share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from crimson_gateway.bells import Bells
+from crimson_gateway.metrics import Metrics
+from crimson_gateway.settings import GatewaySettings
+from crimson_gateway.spool import Spool
+from crimson_gateway.store.database import Database
+from crimson_protocol.cohort import quorum
+from crimson_protocol.policy.document import Policy
+from crimson_protocol.wire import link
+
+
+def utc_now() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class EnclaveView:
+    """What the driver last heard from the enclave."""
+
+    connected: bool = False
+    status: link.Status | None = None
+    instance: tuple[int, bytes] | None = None
+    """Epoch and instance: another pair is an enclave that started anew."""
+
+
+@dataclass
+class Context:
+    """One running gateway. `signed_policy` are the bytes that nodes are given."""
+
+    home: Path
+    settings: GatewaySettings
+    policy: Policy
+    signed_policy: bytes = field(repr=False)
+    database: Database
+    spool: Spool
+    log: FilteringBoundLogger
+    metrics: Metrics = field(default_factory=Metrics)
+    bells: Bells = field(default_factory=Bells)
+    view: EnclaveView = field(default_factory=EnclaveView)
+    wake: Callable[[], None] = field(default=lambda: None)
+    """Tells the driver that the database has something new for it."""
+
+    def names(self, nodes: "frozenset[int] | set[int]") -> list[str]:
+        """Node ids of roster indices, in the roster's order."""
+        return [self.policy.name(node) for node in sorted(nodes)]
+
+    def nodes_needed(self, model: str) -> int:
+        """Fewest ready nodes with which an attempt of the model can succeed."""
+        numbers = self.policy.rules(model).numbers
+        return max(quorum(len(self.policy.active()), numbers.corrupt), numbers.min_cohort)

@@ -1,0 +1,93 @@
+"""From the database to the enclave: messages in the order in which they were acknowledged."""
+
+from crimson_gateway import shelves
+from crimson_gateway.context import Context
+from crimson_gateway.driver.fetches import Fetches
+from crimson_gateway.driver.phases import KINDS
+from crimson_gateway.driver.questions import Questions
+from crimson_gateway.enclave_link import EnclaveLink, Refused
+from crimson_gateway.store.rounds import add_faults
+from crimson_gateway.store.tables import Round, Upload
+from crimson_gateway.store.uploads import forget_endorsements, known_payload, mark_delivered, pending_uploads
+from crimson_protocol.wire import link
+from crimson_protocol.wire.messages.submit import Complaint, Submit
+from crimson_protocol.wire.table import BY_RECORD
+
+LATE, MISSING = "late", "missing"
+NOT_KEPT = "state-not-kept"
+"""The enclave could not write its state: the same question is asked again later."""
+SUBMIT, COMPLAINT = BY_RECORD[Submit].kind, BY_RECORD[Complaint].kind
+
+
+class Deliveries:
+    """Gives the enclave what nodes sent. After a crash a message is given again; the enclave takes it once."""
+
+    def __init__(self, context: Context, fetches: Fetches, questions: Questions) -> None:
+        self._context, self._fetches, self._questions = context, fetches, questions
+
+    async def endorsements(self, enclave: EnclaveLink) -> None:
+        """Nodes' words for the instance, before anything else."""
+        context = self._context
+        async with context.database.reading() as session:
+            pending = await pending_uploads(session, None, 0)
+        for upload in pending:
+            heard = await self._deliver(enclave, shelves.ENDORSEMENTS, upload, None)
+            async with context.database.writing() as session:
+                await mark_delivered(session, upload.id, _outcome(heard))
+                await forget_endorsements(session, upload.node, upload.digest)
+            context.spool.remove(shelves.ENDORSEMENTS, upload.digest)
+
+    async def of_phase(self, enclave: EnclaveLink, round_: Round, status: link.Status) -> link.Status:
+        """Everything that waits for the running attempt; the status after it."""
+        context = self._context
+        self._fetches.serve_attempt(round_)
+        async with context.database.reading() as session:
+            pending = await pending_uploads(session, round_.id, round_.attempt)
+        for upload in pending:
+            if upload.kind not in KINDS.get(status.phase, ()):
+                # Its phase is over. That it came late is no fault that the enclave should log.
+                async with context.database.writing() as session:
+                    await mark_delivered(session, upload.id, LATE)
+                context.metrics.deliveries.labels(LATE).inc()
+                continue
+            heard = await self._deliver(enclave, shelves.uploads(round_.id, round_.attempt), upload, round_)
+            faults = [(fault.culprit, fault.code) for fault in heard.faults] if heard else []
+            async with context.database.writing() as session:
+                await mark_delivered(session, upload.id, _outcome(heard))
+                await add_faults(session, round_.id, round_.attempt, faults)
+            if faults or upload.kind == COMPLAINT:
+                # A complaint may have ended the attempt: what waits behind it must not be blamed for that.
+                status = await enclave.status()
+            await self._questions.serve(enclave)
+        return await enclave.status() if pending else status
+
+    async def _deliver(
+        self, enclave: EnclaveLink, shelf: str, upload: Upload, round_: Round | None
+    ) -> link.Heard | None:
+        spool = self._context.spool
+        length = None
+        if upload.payload is not None and round_ is not None:
+            async with self._context.database.reading() as session:
+                payload = await known_payload(session, round_.id, round_.attempt, upload.node, upload.payload)
+            if payload is None or not spool.path(shelf, upload.payload).exists():
+                return None
+            length = payload.length
+        try:
+            control = await spool.read(shelf, upload.digest)
+        except FileNotFoundError:
+            return None
+        try:
+            heard = await enclave.deliver(control, length, spool.pieces(shelf, upload.payload or b""))
+        except Refused as refused:
+            if refused.code == NOT_KEPT:
+                raise
+            return link.Heard((link.FaultFound(None, refused.code),))
+        self._context.metrics.deliveries.labels("fault" if heard.faults else "taken").inc()
+        return heard
+
+
+def _outcome(heard: link.Heard | None) -> str | None:
+    """The refusal code that a message drew; a complaint that held blames its dealer, which is noted too."""
+    if heard is None:
+        return MISSING
+    return heard.faults[0].code if heard.faults else None

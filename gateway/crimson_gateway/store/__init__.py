@@ -1,0 +1,1 @@
+"""The gateway's memory: tables, migrations and the queries over them."""

@@ -1,0 +1,181 @@
+"""What the relay remembers. Every step of a round is driven through these tables, so any process may die."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import DateTime, TypeDecorator
+
+from crimson_protocol.wire.web import GATHERING, OVER
+
+STATES = (
+    GATHERING,
+    "advertising",
+    "sharing",
+    "submitting",
+    "confirming",
+    "unmasking",
+    *OVER,
+)
+"""Where a round stands: nodes report ready, then the phases of the running attempt, then how it ended."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment with its time zone, which SQLite by itself forgets."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """UTC without a zone, as every database stores it."""
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The same moment in UTC."""
+        return value.replace(tzinfo=UTC) if value else None
+
+
+class Base(DeclarativeBase):
+    """Metadata of every table."""
+
+    type_annotation_map = {datetime: UtcTime(), bytes: LargeBinary}  # noqa: RUF012
+
+
+class Round(Base):
+    """One round that an operator asked for. `number` and `attempt` are the enclave's, 0 until it opened.
+
+    `waiting` names the nodes whose part is outstanding, as a JSON list. `version` grows with every change
+    that an operator can see.
+    """
+
+    __tablename__ = "rounds"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int] = mapped_column(default=0)
+    attempt: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(String(16), default=GATHERING, index=True)
+    code: Mapped[str | None] = mapped_column(String(64))
+    offer_digest: Mapped[bytes | None]
+    reopen: Mapped[bytes | None]
+    waiting: Mapped[str] = mapped_column(Text, default="[]")
+    created: Mapped[datetime]
+    phase_began: Mapped[datetime]
+    deadline: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=0)
+
+
+class Ready(Base):
+    """A node that trained for a round and waits for its offer."""
+
+    __tablename__ = "ready"
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), primary_key=True)
+    node: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
+class Letter(Base):
+    """A message of the enclave: to one node, or to all where `recipient` is null. Its bytes are in the spool."""
+
+    __tablename__ = "letters"
+    __table_args__ = (Index("letters_by_round", "round_id", "sequence"), {"sqlite_autoincrement": True})
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"))
+    attempt: Mapped[int]
+    recipient: Mapped[int | None]
+    kind: Mapped[int]
+    digest: Mapped[bytes]
+    length: Mapped[int]
+    at: Mapped[datetime]
+
+
+class Upload(Base):
+    """A node's control message, acknowledged once this row and its spool file are durable.
+
+    `round_id` is null for an endorsement. `delivered` once the enclave dealt with it; `outcome` is the
+    refusal code it drew, if any. `payload` is the digest of the vector that a Submit announces.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (UniqueConstraint("round_id", "node", "digest"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    round_id: Mapped[int | None] = mapped_column(ForeignKey("rounds.id"), index=True)
+    attempt: Mapped[int] = mapped_column(default=0)
+    node: Mapped[int]
+    kind: Mapped[int]
+    digest: Mapped[bytes]
+    length: Mapped[int]
+    payload: Mapped[bytes | None]
+    delivered: Mapped[bool] = mapped_column(default=False)
+    outcome: Mapped[str | None] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+
+class Payload(Base):
+    """A masked vector in the spool, named by its SHA-256."""
+
+    __tablename__ = "payloads"
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), primary_key=True)
+    node: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    length: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+
+
+class Fault(Base):
+    """Who broke which rule of a round, as the enclave found. `culprit` is a node id, "gateway" or null."""
+
+    __tablename__ = "faults"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    round_id: Mapped[int] = mapped_column(ForeignKey("rounds.id"), index=True)
+    attempt: Mapped[int]
+    culprit: Mapped[str | None] = mapped_column(String(64))
+    code: Mapped[str] = mapped_column(String(64))
+
+
+class Leaf(Base):
+    """A leaf of the enclave's log, as it gave it out. Public."""
+
+    __tablename__ = "leaves"
+    index: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[bytes]
+
+
+class Published(Base):
+    """The last Release of a model, in the spool."""
+
+    __tablename__ = "published"
+    model: Mapped[str] = mapped_column(String(64), primary_key=True)
+    round: Mapped[int]
+    digest: Mapped[bytes]
+
+
+class Nonce(Base):
+    """A nonce that a request was signed with; the same twice is a replay."""
+
+    __tablename__ = "nonces"
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires: Mapped[int] = mapped_column(index=True)
+
+
+class Answer(Base):
+    """What an Idempotency-Key was answered with."""
+
+    __tablename__ = "answers"
+    key_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request: Mapped[bytes]
+    status: Mapped[int]
+    body: Mapped[bytes]
+    expires: Mapped[int] = mapped_column(index=True)
+
+
+class NodeSeen(Base):
+    """When a node last spoke."""
+
+    __tablename__ = "nodes_seen"
+    node: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]

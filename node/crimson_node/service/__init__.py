@@ -1,0 +1,1 @@
+"""The agent as a service: one home, one gateway, one loop."""

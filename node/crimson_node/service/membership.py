@@ -1,0 +1,93 @@
+"""Which policy this node follows, and the agent that follows it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from crimson_node.agent import Agent
+from crimson_node.home import NodeHome, NodeKeys
+from crimson_node.journal import Journal
+from crimson_node.member import Member
+from crimson_node.outcome import BadConfiguration
+from crimson_node.rounds.submit import Witness
+from crimson_node.service.events import Report, say
+from crimson_node.transport.gateway import GATEWAY, Gateway
+from crimson_protocol.entropy import Entropy
+from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.policy.document import Policy
+from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.refusal import Refusal
+
+
+@dataclass
+class Membership:
+    """Follows the governor's newest policy. `agent` is None before the first was verified."""
+
+    home: NodeHome
+    name: str
+    keys: NodeKeys
+    journal: Journal
+    gateway: Gateway
+    clock: Callable[[], int]
+    entropy: Entropy
+    report: Report
+    witness: Witness | None = None
+    agent: Agent | None = None
+    _digest: bytes = b""
+
+    def refresh(self) -> Agent:
+        """Fetch the policy and give the agent for it: the same one while the policy is the same.
+
+        Raises PeerFault (POLICY_WENT_BACK, POLICY_REJECTED for two under one serial, BAD_SIGNATURE, EXPIRED) and
+        PolicyRefusal (an unsound policy, or one that does not let this node take part).
+        """
+        signed = self.gateway.policy()
+        digest = hashlib.sha256(signed).digest()
+        if self.agent is not None and digest == self._digest:
+            return self.agent
+        try:
+            policy = load_policy(signed, self.keys.governor, self.clock(), self.journal.seen.policy_serial)
+        except PeerFault as fault:
+            raise fault.blamed_on(GATEWAY) from fault
+        if self.agent is not None and policy.digest() == self.agent.member.policy.digest():
+            self._digest = digest
+            return self.agent
+        self.agent = self._follow(policy)
+        self._digest = digest
+        return self.agent
+
+    def _follow(self, policy: Policy) -> Agent:
+        member = Member(self._index(policy), self.keys.identity, self.keys.encryption, policy)
+        outbox = self.home.outbox
+        agent = Agent(
+            member,
+            self.keys.governor,
+            self.journal,
+            outbox,
+            self.clock,
+            self.entropy,
+            self.witness,
+        )
+        say(self.report, "policy", federation=policy.federation, serial=policy.serial, node=member.name)
+        return agent
+
+    def _index(self, policy: Policy) -> int:
+        """This node's place in the roster, by its identity key."""
+        public = self.keys.identity.public
+        places = [place for place, entry in enumerate(policy.roster) if entry.identity_key == public]
+        if not places:
+            text = f"policy {policy.serial} lists no node with this identity key"
+            raise PolicyRefusal(Refusal.UNKNOWN_NODE, text)
+        entry = policy.roster[places[0]]
+        if entry.status != "active":
+            text = f"policy {policy.serial} says that {entry.node} is {entry.status}"
+            raise PolicyRefusal(Refusal.UNKNOWN_NODE, text)
+        if entry.node != self.name:
+            hint = f'write "node": "{entry.node}", or use the keys of {self.name}'
+            raise BadConfiguration(
+                f"node.json says {self.name}, the policy calls this key {entry.node}", hint
+            )
+        if entry.encryption_key != self.keys.encryption.public:
+            hint = "restore keys/encryption.pem, or ask the governors to list the new key"
+            raise BadConfiguration("the policy lists another encryption key for this node", hint, "bad-key")
+        return places[0]

@@ -1,0 +1,90 @@
+"""The agent's process: everything of one home put together, and run until it is asked to stop."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crimson_node.home import NodeHome
+from crimson_node.journal import Journal
+from crimson_node.rounds.submit import Witness
+from crimson_node.service.attestation import Attestation
+from crimson_node.service.events import Report, say
+from crimson_node.service.library import Library
+from crimson_node.service.membership import Membership
+from crimson_node.service.runner import Runner
+from crimson_node.service.stopping import Stop, StopRequested, Waiting
+from crimson_node.service.training import Training
+from crimson_node.transport.backoff import Backoff
+from crimson_node.transport.errors import Transient
+from crimson_node.transport.gateway import connect
+
+
+def now() -> int:
+    """Unix time in whole seconds."""
+    return int(time.time())
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patient a node is. `longest`: seconds without an answer after which it gives up, None for never.
+
+    refusals: how many in a row end it. pauses: seconds after each.
+    """
+
+    longest: float | None = None
+    refusals: int = 3
+    pauses: Sequence[float] = (1.0, 3.0)
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+def serve(
+    home: Path,
+    *,
+    report: Report,
+    stop: Stop | None = None,
+    witness: Witness | None = None,
+    pace: Pace | None = None,
+    clock: Callable[[], int] = now,
+) -> int:
+    """Run the agent that lives in `home`; how many rounds it finished once it was asked to stop.
+
+    `witness` sees this node's encoded vectors before they are masked: a simulation that was given all rows
+    passes one, and nothing else can. Raises BadConfiguration, TransportFailed, DataFault, CrimsonError.
+    """
+    stop, pace, place = stop or Stop(), pace or Pace(), NodeHome(home.absolute())
+    settings, keys = place.settings(), place.keys()
+    with place.lock():
+        place.prepare()
+        journal = Journal(place.journal)
+        gateway = connect(settings, keys.identity, Waiting(stop, report, pace.longest), clock, pace.backoff)
+        library = Library(place, gateway, report)
+        runner = Runner(
+            gateway=gateway,
+            membership=Membership(
+                place, settings.node, keys, journal, gateway, clock, os.urandom, report, witness
+            ),
+            attestation=Attestation(gateway, report),
+            library=library,
+            training=Training(settings.data, library),
+            stop=stop,
+            report=report,
+            poll=settings.poll_seconds,
+            patience=pace.refusals,
+            pauses=pace.pauses,
+        )
+        say(report, "started", gateway=settings.gateway, node=settings.node)
+        try:
+            runner.run()
+        except StopRequested:
+            pass
+        except Transient:
+            # With a stop asked for, a gateway that is away is no failure of ours.
+            if not stop.requested:
+                raise
+        finally:
+            gateway.close()
+            journal.close()
+        say(report, "stopped", rounds=runner.rounds)
+        return runner.rounds

@@ -1,0 +1,1 @@
+"""The node's way out: HTTPS through whatever proxy the hospital has, every request signed. Nothing listens."""

@@ -1,0 +1,23 @@
+"""What each site contributes to a round, from its own rows and what was released before."""
+
+from crimson_node.learning.task import Task
+from crimson_node.member import Update
+from crimson_simulation.parties import Parties
+
+
+class Contributions:
+    """Trains for every site in one process."""
+
+    def __init__(self, parties: Parties) -> None:
+        self._parties = parties
+        self._released: dict[str, bytes] = {}
+
+    def released(self, model: str, artifact: bytes) -> None:
+        """An artifact was released; later updates may be standardised by it."""
+        self._released[model] = artifact
+
+    def update(self, model: str, base: bytes, index: int) -> Update:
+        """One site's update of `model` on the artifact `base`."""
+        task = Task.of(self._parties.policy, model)
+        moments = self._released.get(task.scale) if task.scale else None
+        return task.update(base, moments, self._parties.rows[index])
