@@ -40,7 +40,7 @@ demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into bu
 	$(BIN)/crimson demo --out build/demo
 
 test: sandbox $(VENV)/dev ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .

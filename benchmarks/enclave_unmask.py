@@ -24,6 +24,8 @@ def enclave_unmask(nodes: int, parameters: int, dropped: int, repeats: int) -> R
 
     def restore() -> None:
         total[:] = masked
+        # A bucket is unmasked once: without its mark it is masked again.
+        state.sums._unmasked.clear()
         # Holders answer in another combination each round, so their weights are computed anew.
         shamir._weights_at_zero.cache_clear()
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from tests.playground import MODEL
-
 from benchmarks.goals import Row, at_most
 from benchmarks.processes import place, process_parties
 from benchmarks.resident import forget_peak_of, resident_of
@@ -18,7 +16,7 @@ def gateway_memory(cells: Sequence[tuple[int, int]]) -> list[Row]:
     """The most that the gateway holds beyond what it held before its first upload, for each (uploads at once,
     parameters)."""
     most = max(at_once for at_once, _ in cells)
-    models = {MODEL: 1} | {f"of {parameters}": parameters for _, parameters in cells}
+    models = {f"of {parameters}": parameters for _, parameters in cells}
     parties, rows = process_parties(most, models), []
     with place(parties) as here, here.gateway() as process:
         url, homes = process.ready["url"], here.homes

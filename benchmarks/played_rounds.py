@@ -61,7 +61,7 @@ class Site:
         home = NodeHome(self.place)
         settings, keys = home.settings(), home.keys()
         home.prepare()
-        gateway = connect(settings, keys.identity, Waiting(self.stop, self._note, 30.0), now)
+        gateway = connect(settings, keys.identity, Waiting(self.stop, self._note, PATIENCE), now)
         library, journal = Library(home, gateway, self._note), Journal(home.journal)
         membership = Membership(home, settings.node, keys, journal, gateway, now, os.urandom, self._note)
         attestation = Attestation(gateway, self._note)

@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.playground import MODEL, default_rules, initial, make_parties, sign_policy
+from tests.playground import default_rules, initial, make_parties, sign_policy
 
 from benchmarks.federation import numbers
 from crimson_enclave.measurement import measure
@@ -47,10 +48,11 @@ class Process:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line:
-            self._process.wait()
-            raise RuntimeError(f"{module} did not start: {log.read_text()[-2000:]}")
-        self.ready = json.loads(line)
+        try:
+            self.ready = json.loads(line)
+        except ValueError:
+            said = (line + self._process.stdout.read()).decode() + log.read_text()[-2000:]
+            raise RuntimeError(f"{module} ended with code {self._process.wait()}: {said}") from None
         self.pid = self._process.pid
 
     def stop(self) -> None:
@@ -130,22 +132,21 @@ def place(parties: Parties) -> Iterator[Place]:
             shutil.rmtree(homes.socket.parent, ignore_errors=True)
 
 
-def process_parties(nodes: int, models: Mapping[str, int] | int) -> Parties:
-    """Keys and a policy that the installed enclave serves. `models`: parameters by model, or of the one model.
+def process_parties(nodes: int, models: Mapping[str, int]) -> Parties:
+    """Keys and a policy that the installed enclave serves. `models`: parameters by model.
 
-    Every model has the initial artifact of the first: what else is in the policy only gateways are given.
+    Every model names the initial artifact of the first. Where there are more, only a gateway is given the policy.
     """
-    sizes = {MODEL: models} if isinstance(models, int) else dict(models)
-    first, *others = [numbers(nodes, parameters) for parameters in sizes.values()]
-    made = make_parties(nodes, first, seed="benchmarks")
-    rules = default_rules(first)
+    knobs = [numbers(nodes, parameters) for parameters in models.values()]
+    made = make_parties(nodes, knobs[0], seed="benchmarks")
+    rules = default_rules(knobs[0])
     policy = replace(
         made.policy,
         evidence=EvidenceRules(("sim",), (measure(),), (made.root.public,)),
         expires=int(time.time()) + LASTING,
         models=tuple(
-            replace(rules, model=model, numbers=knobs)
-            for model, knobs in zip(sizes, (first, *others), strict=True)
+            replace(rules, model=model, numbers=own)
+            for model, own in sorted(zip(models, knobs, strict=True), key=itemgetter(0))
         ),
     )
     return Parties(
@@ -158,5 +159,5 @@ def process_parties(nodes: int, models: Mapping[str, int] | int) -> Parties:
         # These nodes do not train: their updates are made of numbers.
         files=(Path(os.devnull),) * nodes,
         rows=(),
-        initials={MODEL: initial(first)},
+        initials={next(iter(models)): initial(knobs[0])},
     )

@@ -1,6 +1,6 @@
 """`python -m benchmarks.report`: measure every goal, print a table, write build/bench/report.json.
 
-Exit code 1 where a goal is missed. Every figure is a ratio of two things measured in this one run.
+Exit code 1 where a goal is missed. Times are ratios of two things measured in this one run.
 """
 
 import argparse
@@ -14,11 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.enclave_unmask import enclave_unmask
+from benchmarks.gateway_memory import gateway_memory
 from benchmarks.goals import Row
 from benchmarks.machine import machine
 from benchmarks.memory import enclave_memory, node_memory
 from benchmarks.messages import message_bodies
 from benchmarks.node_masking import node_masking
+from benchmarks.relay import relay
+from benchmarks.round_cost import round_cost
 
 REPORT = Path("build/bench/report.json")
 
@@ -36,6 +39,12 @@ class Scale:
     many: int = 200
     mask_repeats: int = 21
     unmask_repeats: int = 7
+    relayed: int = 1 << 20
+    uploads: int = 8
+    relay_repeats: int = 5
+    at_once: tuple[tuple[int, int], ...] = ((8, 1 << 20), (2, (1 << 26) - 64))
+    round_nodes: int = 50
+    round_repeats: int = 2
 
 
 def measure(scale: Scale) -> Iterator[Row]:
@@ -47,6 +56,9 @@ def measure(scale: Scale) -> Iterator[Row]:
         yield node_memory(scale.weighed_parameters, ring_bits)
     yield from enclave_memory(scale.few, scale.many, scale.parameters)
     yield from message_bodies(scale.nodes, scale.parameters)
+    yield from relay(scale.relayed, scale.uploads, scale.relay_repeats)
+    yield from gateway_memory(scale.at_once)
+    yield round_cost(scale.round_nodes, scale.parameters, scale.round_repeats)
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
@@ -59,9 +71,14 @@ def table(rows: Sequence[Row]) -> Table:
     """The rows for people."""
     shown = Table("figure", "value", "goal", "unit", "")
     for row in rows:
-        verdict = "[green]met[/]" if row.ok else "[red]missed[/]"
-        shown.add_row(row.name, f"{row.value:.3f}", f"{row.goal:g}", row.unit, verdict)
+        shown.add_row(row.name, f"{row.value:.3f}", row.target, row.unit, _verdict(row))
     return shown
+
+
+def _verdict(row: Row) -> str:
+    if row.goal is None:
+        return "reported"
+    return "[green]met[/]" if row.ok else "[red]missed[/]"
 
 
 def run(scale: Scale, path: Path, say: Callable[[object], None]) -> bool:
@@ -70,7 +87,7 @@ def run(scale: Scale, path: Path, say: Callable[[object], None]) -> bool:
     rows = []
     for row in measure(scale):
         rows.append(row)
-        say(f"{row.name}: {row.value:.3f} (goal {row.goal:g} {row.unit})")
+        say(f"{row.name}: {row.value:.3f} {row.unit} (goal {row.target})")
     say(table(rows))
     say(machine())
     write(rows, path)

@@ -105,30 +105,39 @@ class Outermost:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        began, status = time.monotonic(), 0
+        began, status, taken, given = time.monotonic(), 0, 0, 0
         scope["state"] = {}
 
-        async def counted(message: Message) -> None:
-            nonlocal status
+        async def sent(message: Message) -> None:
+            nonlocal status, given
             if message["type"] == "http.response.start":
                 status = message["status"]
+            given += len(message.get("body", b""))
             await send(message)
+
+        async def received() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return message
 
         try:
             address = network_of(scope["client"][0] if scope.get("client") else "?")
             self._rate.charge(address)
             with self._at_once.one(address):
-                await self._app(scope, receive, counted)
+                await self._app(scope, received, sent)
         except Problem as problem:
-            await problem.response()(scope, receive, counted)
+            await problem.response()(scope, received, sent)
         except ClientDisconnect:
             status = status or 499
         except Exception:
             self._context.log.exception("a request failed", path=_route(scope), method=scope["method"])
             if not status:
-                await Problem("internal").response()(scope, receive, counted)
+                await Problem("internal").response()(scope, received, sent)
         finally:
             self._note(scope, status, time.monotonic() - began)
+            for direction, length in (("in", taken), ("out", given)):
+                self._context.metrics.bodies.labels(_route(scope), direction).inc(length)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route, context = _route(scope), self._context

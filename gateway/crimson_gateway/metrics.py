@@ -27,6 +27,9 @@ class Metrics:
         self.refused = Counter(
             "crimson_gateway_signatures_refused", "Requests refused at the gate", ["code"], registry=registry
         )
+        self.bodies = Counter(
+            "crimson_gateway_body_bytes", "Bytes of bodies", ["route", "direction"], registry=registry
+        )
         self.received = Counter("crimson_gateway_spooled_bytes", "Bytes of uploads kept", registry=registry)
         self.link_up = Gauge("crimson_gateway_enclave_up", "Whether the enclave answers", registry=registry)
         self.deliveries = Counter(

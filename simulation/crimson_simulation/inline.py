@@ -98,7 +98,7 @@ class InlineEngine:
             if not (isinstance(state, Aborted) and state.again):
                 break
         state = self.session.state
-        raise RoundLost(model, state.code.value if isinstance(state, Aborted) else "no node opened it")
+        raise RoundLost(model, state.code.value if isinstance(state, Aborted) else "not-opened")
 
     def facts(self) -> RunFacts:
         """What happened so far."""

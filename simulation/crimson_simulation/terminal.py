@@ -75,9 +75,21 @@ def closing_table(summary: dict[str, Any]) -> Table:
     table.add_row("uploaded", f"{_total_up(summary) / 1e6:.1f} MB", f"in {summary['seconds']['total']:.1f} s")
     table.add_section()
     kind = "SIMULATED" if evidence["simulated"] else evidence["kind"]
-    isolation = "isolated process" if evidence["isolated"] else "not isolated: one process, in memory"
-    table.add_row("evidence", kind, isolation)
+    table.add_row("evidence", kind, "a software root signs in place of hardware")
+    table.add_row("enclave isolated", _yes(evidence["isolated"]), _isolation(summary))
     return table
+
+
+def _isolation(summary: dict[str, Any]) -> str:
+    """How many measures hold, and which do not."""
+    if summary["engine"] == "inline":
+        return "one process, in memory"
+    measures = summary["evidence"]["measures"]
+    missing = sorted(name for name, held in measures.items() if not held)
+    shown = ", ".join(missing[:2]) + (", …" if len(missing) > 2 else "")
+    return f"{len(measures) - len(missing)} of {len(measures)} measures" + (
+        f"; not {shown}" if missing else ""
+    )
 
 
 def _total_up(summary: dict[str, Any]) -> int:

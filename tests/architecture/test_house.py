@@ -76,7 +76,9 @@ def test_no_setting_of_node_or_enclave_reaches_the_witness(path):
             name = getattr(node.value, "id", None) or getattr(node.value, "attr", "")
             assert handed and name.lstrip("_") in WITNESS, f"{ast.unparse(node.value)} is given as a witness"
     if names_in(tree) & WITNESS:
-        assert not names_in(tree) & {"environ", "getenv", "argv"}, "a file that hands a witness on reads a setting"
+        assert not names_in(tree) & {"environ", "getenv", "argv"}, (
+            "a file that hands a witness on reads a setting"
+        )
         assert "commands" not in path.parts, "no command knows of a witness"
 
 

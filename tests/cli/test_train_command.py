@@ -153,12 +153,6 @@ def test_the_forecast_trains_nothing(train, tmp_path):
     )
 
 
-@pytest.mark.parametrize("command", ["train", "demo"])
-def test_every_command_has_help_with_two_examples(command, capfd):
-    assert main([command, "--help"]) == 0
-    assert capfd.readouterr().out.count(f"crimson {command}") >= 3
-
-
 def test_the_launcher_names_what_is_installed(capfd):
     assert main([]) == 0
     assert "train" in capfd.readouterr().out

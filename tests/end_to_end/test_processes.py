@@ -89,33 +89,6 @@ def test_no_process_of_a_finished_demo_is_left(demo):
             assert str(out).encode() not in line, line
 
 
-def windows(words: np.ndarray) -> set[bytes]:
-    """Every run of three words that is distinctive enough to look for."""
-    runs = (words[at : at + 3] for at in range(len(words) - 2))
-    return {run.tobytes() for run in runs if len(set(run.tolist())) == 3 and run.min() > 255}
-
-
-def test_what_the_gateway_keeps_shows_no_vector_and_no_key(demo):
-    """A captured spool and database: nothing of what the sites encoded, and none of their keys."""
-    _, out = demo
-    kept = b"".join(path.read_bytes() for path in sorted((out / "gateway").rglob("*")) if path.is_file())
-    assert len(kept) > 100_000
-    planted = set()
-    for path in (out / "witness").glob("*.npy"):
-        planted |= windows(np.load(path))
-    assert len(planted) > 100
-    sites = list((out / "nodes").glob("*/keys/*.pem"))
-    assert len(sites) == 2 * len(SITES)
-    for path in sites:
-        planted |= set(path.read_bytes().splitlines()[1:2])
-    for path in (out / "nodes").glob("*/models/*.artifact"):
-        planted.add(path.read_bytes()[40:72])
-    found = [value for value in planted if value in kept]
-    assert not found
-    # The search itself finds what is there: the policy that both hold.
-    assert (out / "policy.cbor").read_bytes()[100:140] in kept
-
-
 def test_processes_and_inline_give_the_same_model(data, tmp_path):
     """Equal weights and one round: rounding moves a mean by less than one quantum in each engine."""
     options = ("--rounds", "1", "--weights", "equal", "--features", "age,bmi,hr,sysbp")

@@ -31,6 +31,22 @@ exit codes: 0 ok, 1 failed, 2 no connection, 3 time-out, 4 bad input, 5 refused 
 """
 
 
+_SERVE_EXAMPLES = """examples:
+  crimson enclave serve --home /srv/enclave
+  crimson enclave serve --home /srv/enclave --socket /run/crimson/enclave.sock --json
+
+Runs until SIGTERM or Ctrl-C. What it does not enforce on this machine is said on stderr.
+"""
+_EVIDENCE_EXAMPLES = """examples:
+  crimson enclave evidence --home /srv/enclave
+  crimson enclave evidence --home /srv/enclave --json
+"""
+_MEASURE_EXAMPLES = """examples:
+  crimson enclave measure
+  crimson enclave measure --json
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(argv)
@@ -61,19 +77,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=form,
     )
     commands = parser.add_subparsers(required=True, metavar="serve|evidence|measure")
-    serve = commands.add_parser("serve", help="start the enclave and print a line once it can answer")
-    serve.set_defaults(run=_serve)
-    evidence = commands.add_parser("evidence", help="ask the running enclave for evidence and print it")
-    evidence.set_defaults(run=_evidence)
-    for command in (serve, evidence):
+    parsers: dict[str, argparse.ArgumentParser] = {}
+    for name, (run, words, examples) in _COMMANDS.items():
+        parsers[name] = commands.add_parser(name, help=words, epilog=examples, formatter_class=form)
+        parsers[name].set_defaults(run=run)
+        parsers[name].add_argument("--json", action="store_true", help="one JSON document on stdout")
+    for command in (parsers["serve"], parsers["evidence"]):
         command.add_argument("--home", type=Path, default=None, help="default: $CRIMSON_HOME/enclave")
         command.add_argument(
             "--socket", type=Path, default=None, help="default: run/enclave.sock in the home"
         )
-    measured = commands.add_parser("measure", help="print the measurement of the installed enclave")
-    measured.set_defaults(run=_measure)
-    for command in (serve, evidence, measured):
-        command.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser
 
 
@@ -139,7 +152,8 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _failed(failure: Failure, *, as_json: bool) -> int:
-    error = {"code": failure.code, "message": failure.text, "hint": failure.hint, "doc": None}
+    doc = f"docs/errors.md#{failure.code}"
+    error = {"code": failure.code, "message": failure.text, "hint": failure.hint, "doc": doc}
     if as_json:
         document = {"schema": SCHEMA, "ok": False, "data": None, "warnings": [], "error": error}
         print(json.dumps(document))
@@ -147,3 +161,10 @@ def _failed(failure: Failure, *, as_json: bool) -> int:
     if failure.hint:
         print(f"  {failure.hint}", file=sys.stderr)
     return failure.exit_code
+
+
+_COMMANDS = {
+    "serve": (_serve, "start the enclave and print a line once it can answer", _SERVE_EXAMPLES),
+    "evidence": (_evidence, "ask the running enclave for evidence and print it", _EVIDENCE_EXAMPLES),
+    "measure": (_measure, "print the measurement of the installed enclave", _MEASURE_EXAMPLES),
+}

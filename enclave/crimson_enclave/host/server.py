@@ -2,6 +2,7 @@
 
 import select
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 from crimson_enclave.host.folder import Uncertain
@@ -10,6 +11,14 @@ from crimson_enclave.host.stream import PATIENCE, Connection, LinkLost
 from crimson_enclave.host.talk import say
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.wire.link import Hello, Refused
+
+
+def _readable(descriptors: Sequence[int]) -> set[int]:
+    """Waits until one of them has something to read, or has ended."""
+    watch = select.poll()
+    for descriptor in descriptors:
+        watch.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in watch.poll()}
 
 
 class Server:
@@ -29,7 +38,7 @@ class Server:
         """Wait for a question or a new connection, and deal with it."""
         current = self._connection
         watched = [self._listener.fileno(), *([current.fileno()] if current else [])]
-        ready, _, _ = select.select(watched, [], [])
+        ready = _readable(watched)
         if current is not None and current.fileno() in ready and not self._serve(current):
             self._drop()
         if self._listener.fileno() in ready:

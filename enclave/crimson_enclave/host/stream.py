@@ -30,7 +30,7 @@ class Connection:
         self._run: Iterator[bytes] | None = None
 
     def fileno(self) -> int:
-        """For `select`."""
+        """For `poll`."""
         return self._peer.fileno()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ folder in memory, made read-only; no /proc, no /tmp, two devices.
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,8 +39,16 @@ def interpreter_paths() -> tuple[Path, ...]:
     prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_exec_prefix)}
     paths = {prefix for prefix in prefixes if prefix != Path("/usr")}
     paths |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths |= {Path(sys.executable), Path(sys.executable).resolve()}
+    paths |= set(_chain(Path(sys.executable)))
     return tuple(sorted(_outermost(path for path in paths if path.exists())))
+
+
+def _chain(path: Path) -> Iterator[Path]:
+    """A path and every link on the way to what it stands for: each must be there for the next to be found."""
+    yield path
+    while path.is_symlink():
+        path = path.parent.resolve() / path.readlink()
+        yield path
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

@@ -7,6 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from crimson_node.home import NodeHome
 from crimson_node.outcome import ATTESTATION_FAILED, CommandFailed
 from crimson_protocol.evidence.validate import Appraisal, appraise
@@ -62,6 +65,7 @@ class ProcessEngine:
             self.start()
         except BaseException:
             self.supervisor.stop()
+            self.homes.forget_socket()
             raise
         return self
 
@@ -70,6 +74,7 @@ class ProcessEngine:
     ) -> None:
         self.operator.close()
         self.supervisor.stop()
+        self.homes.forget_socket()
 
     def start(self) -> None:
         """Write every home, then start enclave, gateway and nodes, and appraise the enclave as a node would."""
@@ -79,13 +84,16 @@ class ProcessEngine:
         enclave = self.start_enclave()
         gateway = self.start_gateway()
         self._refuse_unsandboxed(enclave.ready())
-        url = gateway.ready()["url"]
+        told = gateway.ready()
+        url, self.metrics = told["url"], str(told["metrics"])
         # Started again after a kill, it must be where the nodes look for it.
         fix_port(self.homes, url)
         for index in range(len(self.parties.names)):
             write_node_home(self.homes, self.parties, index, url)
             self.start_node(index)
-        self.operator = Operator(url, self.homes.authority, self.homes.operator_key, now)
+        self.operator = Operator(
+            url, self.homes.authority, self.homes.operator_key, now, self.supervisor.check
+        )
         nonce = os.urandom(32)
         self.appraisal = appraise(self.operator.evidence(nonce), nonce, self.parties.policy, now())
 
@@ -160,7 +168,7 @@ class ProcessEngine:
                     return found
             self.supervisor.check()
             time.sleep(0.02)
-        raise RoundLost(model, "no node opened it")
+        raise RoundLost(model, "not-opened")
 
     def _opened_at(self, receipt: Path, artifact: Path) -> tuple[tuple[bytes, Receipt], bytes] | None:
         if not (receipt.exists() and artifact.exists()):
@@ -185,4 +193,17 @@ class ProcessEngine:
         )
 
     def _traffic(self) -> Traffic:
-        return Traffic()
+        """Bytes of bodies as the gateway counted them since its last start."""
+        text = httpx.get(f"{self.metrics}/metrics", trust_env=False, timeout=10).text
+        traffic = Traffic()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name != "crimson_gateway_body_bytes_total":
+                    continue
+                if sample.labels["direction"] == "out":
+                    traffic.down += int(sample.value)
+                elif "payloads" in sample.labels["route"]:
+                    traffic.vectors_up += int(sample.value)
+                else:
+                    traffic.control_up += int(sample.value)
+        return traffic

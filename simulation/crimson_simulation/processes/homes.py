@@ -78,11 +78,15 @@ class Homes:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    def forget_socket(self) -> None:
+        """The enclave is gone: remove the one folder outside the run's own."""
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
+
     def clear(self) -> None:
         """Forget an earlier run in the same place."""
         for name in ("enclave", "gateway", "nodes", "witness", "faults", "logs"):
             shutil.rmtree(self.root / name, ignore_errors=True)
-        shutil.rmtree(self.socket.parent, ignore_errors=True)
+        self.forget_socket()
         for folder in (self.opened, self.root / "faults", self.logs):
             make_folder(folder)
 

@@ -22,11 +22,20 @@ WAIT = 20
 
 
 class Operator:
-    """Speaks for the operator whose key `crimson gateway init` made."""
+    """Speaks for the operator whose key `crimson gateway init` made. `meanwhile` is called before a gateway that
+    does not answer is asked again."""
 
-    def __init__(self, gateway: str, authority: Path, key: Path, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        authority: Path,
+        key: Path,
+        clock: Callable[[], int],
+        meanwhile: Callable[[], None],
+    ) -> None:
         context = ssl.create_default_context(cafile=str(authority))
         self._client = httpx.Client(base_url=gateway, verify=context, timeout=WAIT + 40, trust_env=False)
+        self._meanwhile = meanwhile
         self._signer = RequestSigner(from_pem(IdentityKey, key.read_bytes()), clock)
 
     def start_round(self, model: str) -> dict[str, Any]:
@@ -81,6 +90,7 @@ class Operator:
             except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise
+            self._meanwhile()
             time.sleep(0.2)
 
     def _request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> httpx.Request:
