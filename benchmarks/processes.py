@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -51,8 +51,9 @@ class Process:
         try:
             self.ready = json.loads(line)
         except ValueError:
-            said = (line + self._process.stdout.read()).decode() + log.read_text()[-2000:]
-            raise RuntimeError(f"{module} ended with code {self._process.wait()}: {said}") from None
+            rest, _ = self._process.communicate(timeout=FAREWELL)
+            said = (line + rest).decode() + log.read_text()[-2000:]
+            raise RuntimeError(f"{module} ended with code {self._process.returncode}: {said}") from None
         self.pid = self._process.pid
 
     def stop(self) -> None:
@@ -90,7 +91,9 @@ def _family(root: int) -> list[int]:
     found = [root]
     for pid in found:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
+            # An idle thread may end meanwhile; those that have children do not.
+            with suppress(FileNotFoundError):
+                found += map(int, (task / "children").read_text().split())
     return found
 
 

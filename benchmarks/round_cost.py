@@ -41,8 +41,8 @@ def round_cost(nodes: int, parameters: int, repeats: int) -> Row:
     plain averaging: the same nodes upload as many bytes, a process averages the files, each node downloads the mean.
 
     Nodes live in the measuring process, so their CPU is in neither. The first round of each does not count. Most
-    of the ratio is the price of signed requests, of which a node makes 22 in a round and 2 in plain averaging: it
-    falls as vectors grow.
+    of the ratio is the price of signed requests, of which a node makes about twenty in a round and two in plain
+    averaging: it falls as vectors grow, and has no goal.
     """
     secure = min(secure_rounds(nodes, parameters, repeats), key=lambda cost: cost.total)
     plain = min(plain_rounds(nodes, parameters, repeats), key=lambda cost: cost.total)

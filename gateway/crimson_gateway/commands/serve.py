@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from crimson_gateway.closed import close_imports
 from crimson_gateway.commands.homes import home_folder
 from crimson_gateway.commands.outcome import OK, guarded
 from crimson_gateway.logs import configure_logs
@@ -37,6 +38,7 @@ def serve(
         print(json.dumps(ready) if json_ else f"ready: {url} (metrics on {metrics})", flush=True)
 
     def work() -> int:
+        close_imports()
         folder = home_folder(home)
         settings = read_settings(folder, os.environ, flags)
         asyncio.run(run(folder, settings, configure_logs(settings.log_level), announce))
