@@ -75,7 +75,7 @@ def closing_table(summary: dict[str, Any]) -> Table:
     table.add_row("uploaded", f"{_total_up(summary) / 1e6:.1f} MB", f"in {summary['seconds']['total']:.1f} s")
     table.add_section()
     kind = "SIMULATED" if evidence["simulated"] else evidence["kind"]
-    table.add_row("evidence", kind, "a software root signs in place of hardware")
+    table.add_row("evidence", kind, "a software root, not hardware")
     table.add_row("enclave isolated", _yes(evidence["isolated"]), _isolation(summary))
     return table
 
