@@ -55,7 +55,7 @@ def make_terms(identities: list[IdentityKey], numbers: RoundNumbers, round_key: 
         RosterEntry(f"site-{index}", f"site-{index}", "hospital", identity.public, b"", "active")
         for index, identity in enumerate(identities)
     )
-    policy = Policy(POLICY_VERSION, "peers", 1, 2**40, roster, EvidenceRules((), (), ()), (rules,))
+    policy = Policy(POLICY_VERSION, "peers", 1, 2**40, roster, EvidenceRules((), (), (), ()), (rules,))
     offer = Offer(
         suite=SUITE,
         federation="peers",

@@ -145,7 +145,7 @@ def process_parties(nodes: int, models: Mapping[str, int]) -> Parties:
     rules = default_rules(knobs[0])
     policy = replace(
         made.policy,
-        evidence=EvidenceRules(("sim",), (measure(),), (made.root.public,)),
+        evidence=EvidenceRules(("sim",), (measure(),), (made.root.public,), ()),
         expires=int(time.time()) + LASTING,
         models=tuple(
             replace(rules, model=model, numbers=own)

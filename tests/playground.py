@@ -161,7 +161,7 @@ def make_parties(
         for index, (identity, box) in enumerate(zip(identities, encryptions, strict=True))
     )
     rules = default_rules(numbers or default_numbers(nodes), **changes)
-    evidence = EvidenceRules(("sim",), (MEASUREMENT,), (root.public,))
+    evidence = EvidenceRules(("sim",), (MEASUREMENT,), (root.public,), ())
     policy = Policy(POLICY_VERSION, "federation", 1, NOW + 10**6, roster, evidence, (rules,))
     return Parties(governor, root, identities, encryptions, policy, sign_policy(governor, policy))
 
@@ -296,7 +296,7 @@ class Play:
     def consistency(self, index: int) -> tuple[bytes, ...]:
         """Proof from the node's last log size to the offer's."""
         offered = terms_of(self.session.state).offer.checkpoint.size
-        return self.session.log.tree.consistency_proof(self.agents[index].last_log_size, offered)
+        return self.proof(self.agents[index].last_log_size, offered)
 
     def forge(self, message: Record) -> bytes:
         """Any message under the enclave's own signature."""

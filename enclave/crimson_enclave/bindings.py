@@ -17,6 +17,11 @@ class Bound:
     proofs: tuple[bytes, ...] = field(default=(), repr=False)
     convicted: frozenset[int] = frozenset()
 
+    @property
+    def cohort(self) -> frozenset[int]:
+        """Whom the next verdict on the model must accept: exactly these."""
+        return self.accepted - self.convicted
+
 
 class Bindings(dict[str, Bound]):
     """The last binding verdict of every model. Written before a verdict leaves, so that no crash undoes it."""
@@ -29,19 +34,21 @@ class Bindings(dict[str, Bound]):
             self.confirmed(judged)
 
     def confirmed(self, judged: Judged) -> None:
-        """Somebody confirmed the verdict: from here on it is the one that counts."""
-        offer = judged.agreement.terms.offer
-        self[offer.model] = Bound(offer.model_digest, frozenset(judged.verdict.accepted))
+        """Somebody confirmed the verdict: from here on it is the one that counts. Where it is the cohort that the
+        model is held to already, the proofs stay with it: nodes that did not confirm yet ask for them."""
+        offer, accepted = judged.agreement.terms.offer, frozenset(judged.verdict.accepted)
+        bound = self.on(offer)
+        if bound is None or bound.cohort != accepted:
+            self[offer.model] = Bound(offer.model_digest, accepted)
 
     def lost(self, judged: Judged, aborted: Aborted, names: Callable[[int], str], nodes: int) -> None:
         """The confirmed round was lost; later rounds leave out whom its fault proofs convict."""
         self.confirmed(judged)
         if not aborted.proofs:
             return
-        offer = judged.agreement.terms.offer
+        offer, accepted = judged.agreement.terms.offer, frozenset(judged.verdict.accepted)
         convicted = frozenset(node for node in range(nodes) if names(node) in aborted.culprits)
-        bound = self[offer.model]
-        self[offer.model] = Bound(bound.model_digest, bound.accepted, aborted.proofs, convicted)
+        self[offer.model] = Bound(offer.model_digest, accepted, aborted.proofs, convicted)
 
     def on(self, offer: Offer) -> Bound | None:
         """The verdict that a round on this very model is held to."""

@@ -226,8 +226,7 @@ class Session:
         if earlier is None:
             self.state, messages = close_submit(state, reopen=self.reopen)
         else:
-            only = earlier.accepted - earlier.convicted
-            self.state, messages = close_submit(state, only, earlier.proofs)
+            self.state, messages = close_submit(state, earlier.cohort, earlier.proofs)
         if isinstance(self.state, Confirming):
             self.bound.shown(self.state.judged)
         return self._said("frozen", [(None, message) for message in messages or ()])

@@ -70,11 +70,15 @@ class Journal:
         """Make the entry durable; only then may its message be sent."""
         line = Line(self._last, time, _KIND_OF[type(entry)], entry.to_bytes()).to_bytes()
         data = len(line).to_bytes(4, "big") + line
-        if os.write(self._file, data) != len(data):
-            # A full disk may take a part: nothing may follow it, and the message must not leave.
+        try:
+            if os.write(self._file, data) != len(data):
+                raise OSError(errno.ENOSPC, "the journal could not be written", str(self._path))
+            os.fsync(self._file)
+        except OSError:
+            # A full disk may take a part, a failing one may keep what it did not confirm: nothing may follow
+            # either, and the message must not leave.
             os.ftruncate(self._file, self._length)
-            raise OSError(errno.ENOSPC, "the journal could not be written", str(self._path))
-        os.fsync(self._file)
+            raise
         self._length += len(data)
         self._last = hashlib.sha256(line).digest()
         self.seen = self.seen.after(entry)

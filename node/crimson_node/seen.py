@@ -19,10 +19,11 @@ class PolicySeen(Record):
 
 @dataclass(frozen=True)
 class InstanceEndorsed(Record):
-    """This node vouched for an instance of the enclave: no other counts for this epoch."""
+    """This node vouched for an instance of the enclave: no other counts for this epoch, and no shorter log."""
 
     epoch: Count
     claims_digest: Digest
+    checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Seen:
             case PolicySeen():
                 return replace(self, policy_serial=entry.serial, policy_digest=entry.digest)
             case InstanceEndorsed():
-                return replace(self, endorsed=(entry.epoch, entry.claims_digest))
+                vouched = entry.epoch, entry.claims_digest
+                return replace(self, endorsed=vouched, checkpoint=self._later(entry.checkpoint))
             case OfferSeen():
                 places = {**self.places, entry.model: (entry.round, entry.attempt)}
                 return replace(self, places=places, checkpoint=entry.checkpoint)
@@ -116,6 +118,11 @@ class Seen:
             case VerdictReleased():
                 released = {**self.released, entry.model: entry}
                 return replace(self, checkpoint=self._later(entry.checkpoint), released=released)
+
+    def confirmation(self, model: str, round_: int) -> VerdictConfirmed | None:
+        """This node's confirmation of a round, while it is the last one on its model digest."""
+        entries = (entry for entry in self.bound.values() if (entry.model, entry.round) == (model, round_))
+        return next(entries, None)
 
     def _later(self, checkpoint: Checkpoint) -> Checkpoint:
         """A missed release may be older than what was seen since."""

@@ -68,7 +68,7 @@ def _refuse(rules: Any, names: list[str]) -> None:
         for index in range(len(names))
     ]
     root = DualKey(bytes(64)).public
-    evidence = EvidenceRules(("sim",), (bytes(32),), (root,))
+    evidence = EvidenceRules(("sim",), (bytes(32),), (root,), ())
     refuse_unsound(write_policy(FEDERATION, roster(names, keys), evidence, [rules], now()))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crimson_enclave.isolation import REQUIRED, bubblewrap
 from crimson_enclave.measurement import measure
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.data.table import load_site
@@ -74,7 +75,7 @@ def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[in
     measurement = measure()
     files = write_sites(pooled, options.out / "sites")
     rows = tuple(load_site(files[name], pooled.declaration, name) for name in names)
-    evidence = EvidenceRules(("sim",), (measurement,), (root.public,))
+    evidence = EvidenceRules(("sim",), (measurement,), (root.public,), _measures(options))
     signed = sign_policy(governor, _draft(pooled, options, grid_micro, rows, keys, evidence))
     return Parties(
         policy=load_policy(signed, governor.public, now()),
@@ -87,6 +88,12 @@ def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[in
         rows=rows,
         initials={MODEL: initial_artifact(pooled.declaration.dimension), MOMENTS: initial_artifact(0)},
     )
+
+
+def _measures(options: TrainOptions) -> tuple[str, ...]:
+    """What the policy asks of the enclave's isolation: all that there is, where this machine has a sandbox."""
+    sandboxed = options.engine == "processes" and bubblewrap.find() is not None
+    return tuple(sorted(REQUIRED)) if sandboxed else ()
 
 
 def _draft(

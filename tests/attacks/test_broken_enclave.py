@@ -167,6 +167,8 @@ def test_two_attempts_of_a_round_never_both_reach_a_quorum(play):
     signed = confirmations_of(federation.deliver(said, [0, 1], upload=False))
     first.corrupt(6)
     lost_before_confirm(federation)
+    # It forgets which cohort it has shown.
+    federation.session.bound.clear()
     offer = force_attempt(federation, (1, 2))
     waiting = {node: federation.agents[node].state for node in (0, 1)}
     federation.prepare()

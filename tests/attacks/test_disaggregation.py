@@ -35,6 +35,20 @@ def until_verdict(federation: Play):
     return said
 
 
+def stop_without(federation: Play, node: int) -> None:
+    """A round without a node of the cohort: an honest enclave shows no verdict that bound nodes must refuse."""
+    federation.prepare()
+    said = federation.open(again=getattr(federation.session.state, "again", False))
+    for _ in range(3):
+        federation.refused.clear()
+        federation.deliver(said, others(federation, node))
+        said = federation.close()
+    state = federation.session.state
+    assert isinstance(state, Aborted) and (state.code, state.again) == (Refusal.SURVIVORS_CHANGED, True)
+    assert not federation.refused
+    federation.deliver(said, others(federation, node))
+
+
 def test_the_same_survivors_are_confirmed_and_released(play):
     federation = play(7)
     lose_after_confirm(federation)
@@ -61,15 +75,35 @@ def test_other_survivors_are_refused(play, left_out):
 def test_an_honest_enclave_stops_when_a_survivor_is_missing(play):
     federation = play(7)
     lose_after_confirm(federation)
-    federation.prepare()
-    said = federation.open()
-    for _ in range(4):
-        federation.refused.clear()
-        federation.deliver(said, others(federation, 6))
-        said = federation.close()
-    assert {fault.code for fault in federation.refused.values()} == {Refusal.SURVIVORS_CHANGED}
-    assert finish(federation, said, others(federation, 6)) == "Aborted"
+    stop_without(federation, 6)
     nothing_opened(federation)
+    # No verdict was shown, so another attempt follows; with everybody back it is released.
+    federation.prepare()
+    assert finish(federation, federation.open(again=True)) == "Released"
+    assert federation.opened[-1][1] == tuple(range(7))
+
+
+def test_a_confirmation_of_some_never_moves_the_cohort(play):
+    """Three of six confirm and the round is lost; a round without one of them must not bind the rest otherwise."""
+    federation = play(6)
+    frozen = federation.until("frozen")
+    federation.deliver(frozen, [0, 1, 2])
+    federation.close()
+    assert isinstance(federation.session.state, Aborted)
+    stop_without(federation, 1)
+    assert federation.session.bound[MODEL].cohort == frozenset(range(6))
+    federation.prepare()
+    assert finish(federation, federation.open(again=True)) == "Released"
+
+
+def test_one_corrupt_node_cannot_confirm_the_others_into_a_corner(play):
+    federation = play(6)
+    lose_after_confirm(federation)
+    for _ in range(2):
+        stop_without(federation, 4)
+    federation.prepare()
+    assert finish(federation, federation.open(again=True)) == "Released"
+    assert federation.opened[-1][1] == tuple(range(6))
 
 
 def test_a_round_on_another_model_in_between_is_no_way_round(play):
@@ -108,6 +142,20 @@ def lose_by_bad_dealer(federation: Play, monkeypatch, dealer: int) -> None:
         federation.deliver(said)
         said = federation.close()
     assert federation.session.state.culprits == (f"site-{dealer}",)
+
+
+def test_a_conviction_stays_until_everybody_confirmed_without_the_convicted(play, monkeypatch):
+    """Some confirm the smaller cohort and the round is lost: those that did not still need the proof."""
+    federation = play(7)
+    lose_by_bad_dealer(federation, monkeypatch, 6)
+    before = federation.session.bound[MODEL]
+    federation.deliver(federation.until("frozen"), [0, 1])
+    federation.close()
+    assert isinstance(federation.session.state, Aborted)
+    assert federation.session.bound[MODEL] == before and before.proofs
+    federation.prepare()
+    assert finish(federation, federation.open()) == "Released"
+    assert federation.opened[-1][1] == tuple(range(6))
 
 
 def test_fewer_by_conviction_are_confirmed_once(play, monkeypatch):
@@ -225,14 +273,19 @@ def test_a_released_statistic_is_not_repeated_with_one_site_less(play):
     numbers = default_numbers(7, parameters=0)
     federation = play(7, parties=make_parties(7, numbers, **rules))
     assert federation.round()
+    stop_without(federation, 1)
+    # An enclave that forgets the cohort is refused by every node that remembers.
+    federation.session.bound.clear()
     federation.prepare()
-    said = federation.open()
+    said = federation.open(again=True)
     for _ in range(3):
         federation.deliver(said, others(federation, 1))
         said = federation.close()
     federation.deliver(said[:1], others(federation, 1))
     refused_by(federation, said[1:], Refusal.SURVIVORS_CHANGED, others(federation, 1))
     assert len(federation.opened) == 1
+    federation.close()
+    federation.session.bound.clear()
     # With the same sites it may be repeated: the same exact sum tells nothing new.
     assert federation.round()
     assert federation.opened[0][0].counters() == federation.opened[1][0].counters()

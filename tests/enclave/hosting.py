@@ -140,7 +140,7 @@ class Client:
 def real_parties(nodes: int = 6, seed: object = 0, **numbers: object) -> Parties:
     """Parties whose policy names the installed enclave's measurement and is valid now."""
     parties = make_parties(nodes, default_numbers(nodes, **numbers), seed)
-    evidence = EvidenceRules(("sim",), (measure(),), (parties.root.public,))
+    evidence = EvidenceRules(("sim",), (measure(),), (parties.root.public,), ())
     return resigned(parties, evidence=evidence, expires=int(time.time()) + 10**6)
 
 

@@ -123,6 +123,24 @@ def test_without_isolation_the_same_reader_would_succeed():
         assert (found["mem"], found["vm"]) == ("planted secret", "planted secret")
 
 
+def test_no_other_user_reads_the_memory_of_a_sandboxed_enclave(tmp_path, parties):
+    """The user who started it owns its user namespace, and could; so it has a user of its own (LIMITATIONS)."""
+    enclave = launch(Launch(write_home(tmp_path / "enclave", parties)))
+    try:
+        [inner] = Path(f"/proc/{enclave.process.pid}/task/{enclave.process.pid}/children").read_text().split()
+        maps = Path(f"/proc/{inner}/maps").read_text()
+        address = int(next(line for line in maps.splitlines() if "[heap]" in line).split("-")[0], 16)
+        reader = READER.format(nobody=NOBODY, pid=inner, address=address)
+        done = subprocess.run([sys.executable, "-c", reader], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == {
+            "mem": "PermissionError",
+            "vm": "Operation not permitted",
+            "trace": -1,
+        }
+    finally:
+        enclave.stop()
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_is_a_sound_program(machine: str):
     """Interpreted as the kernel would: every call ends in a verdict, and only listed ones are allowed."""
@@ -139,12 +157,15 @@ def test_the_filter_is_a_sound_program(machine: str):
     assert verdict(lines, arch, numbers["clone"], 17, 0) == 0x00050001
     assert verdict(lines, arch, numbers["ioctl"], 0, 0x5421) == 0x7FFF0000
     assert verdict(lines, arch, numbers["ioctl"], 0, 0x5412) == 0x00050001
+    for name in ("mmap", "mprotect"):
+        assert verdict(lines, arch, numbers[name], 0, 0, 3) == 0x7FFF0000
+        assert verdict(lines, arch, numbers[name], 0, 0, 7) == 0x00050001
     for name in ("execve", "execveat", "ptrace", "socket", "connect", "mount", "process_vm_readv", "kill"):
         assert numbers[name] not in open_
 
 
-def verdict(lines, arch: int, number: int, first: int, second: int) -> int:
-    data = {0: number, 4: arch, 16: first, 24: second}
+def verdict(lines, arch: int, number: int, first: int, second: int, third: int = 0) -> int:
+    data = {0: number, 4: arch, 16: first, 24: second, 32: third}
     register = at = 0
     while True:
         operation, yes, no, constant = lines[at]

@@ -110,15 +110,15 @@ def test_a_full_database_is_a_problem_and_its_transaction_never_happened(tmp_pat
         database = Database(tmp_path / "gateway.db")
         await database.migrate()
         async with database.writing() as session:
-            pages = await session.scalar(text("PRAGMA page_count"))
-            await session.execute(text(f"PRAGMA max_page_count={pages + 2}"))
+            pages = session.scalar(text("PRAGMA page_count"))
+            session.execute(text(f"PRAGMA max_page_count={pages + 2}"))
         with pytest.raises(Problem) as caught:
             async with database.writing() as session:
                 for index in range(200):
-                    await session.execute(text(f"INSERT INTO leaves VALUES ({index}, zeroblob(900))"))
+                    session.execute(text(f"INSERT INTO leaves VALUES ({index}, zeroblob(900))"))
         assert caught.value.code == "storage-full"
         async with database.reading() as session:
-            assert await session.scalar(text("SELECT count(*) FROM leaves")) == 0
+            assert session.scalar(text("SELECT count(*) FROM leaves")) == 0
         await database.close()
 
     asyncio.run(fill())

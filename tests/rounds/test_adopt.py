@@ -76,6 +76,22 @@ def test_a_node_that_did_not_adopt_refuses_the_next_offer(missed):
     assert federation.refused[5].code is Refusal.MODEL_REJECTED
 
 
+def test_a_release_for_another_verdict_than_the_node_confirmed_is_not_adopted(play):
+    federation = play(6)
+    said = federation.until("release")
+    agent, instance = federation.agents[2], federation.session.instance
+    release = parse(said[0][1])
+    receipt = verify_receipt(release.receipt, instance.signing.public)
+    other = sign_receipt(instance.signing, replace(receipt, v=bytes(32)))
+    forged = federation.forge(replace(release, receipt=other))
+    appraisal = agent.appraise(instance.attester.attest(instance.claims, agent.challenge(), federation.now))
+    with pytest.raises(PeerFault) as caught:
+        agent.adopt(
+            forged, appraisal, federation.proof(agent.last_log_size, federation.session.log.tree.size)
+        )
+    assert (caught.value.code, caught.value.culprit) == (Refusal.RECEIPT_REJECTED, "enclave")
+
+
 def test_an_old_release_is_not_adopted_again(missed):
     missed.adopt()
     missed.refused(missed.data, Refusal.ROUND_WENT_BACK)

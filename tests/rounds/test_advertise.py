@@ -10,7 +10,7 @@ from tests.playground import MEASUREMENT, NOW, Play, entropy, make_parties, pars
 from crimson_enclave.instance import Attester
 from crimson_node.member import Update
 from crimson_protocol.errors import CallerFault, PeerFault, PolicyRefusal
-from crimson_protocol.evidence.format import Evidence, report_bytes
+from crimson_protocol.evidence.format import Evidence, Measure, report_bytes
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import BoxKey, DualKey
 from crimson_protocol.wire.messages.advertise import Checkpoint
@@ -240,3 +240,30 @@ def test_the_enclave_offers_no_model_that_its_policy_does_not_list(federation):
         federation.session.open("other")
     assert caught.value.code is Refusal.MODEL_REJECTED
     assert federation.session.state is None
+
+
+@pytest.mark.parametrize(
+    ("measures", "accepted"),
+    [
+        ((), False),
+        ((Measure("seccomp", False),), False),
+        ((Measure("no-network", True),), False),
+        ((Measure("no-network", True), Measure("seccomp", True)), True),
+    ],
+    ids=["none", "not enforced", "another", "enforced"],
+)
+def test_a_measure_that_the_policy_asks_for_must_be_enforced(tmp_path, measures, accepted):
+    parties = make_parties(4)
+    evidence = replace(parties.policy.evidence, measures=("seccomp",))
+    parties.policy = replace(parties.policy, evidence=evidence)
+    parties.signed = sign_policy(parties.governor, parties.policy)
+    federation = Play(tmp_path, 4, parties=parties)
+    agent, claims = federation.agents[0], federation.session.instance.claims
+    attester = Attester(parties.root, MEASUREMENT, measures)
+    document = attester.attest(claims, agent.challenge(), NOW)
+    if accepted:
+        assert agent.appraise(document).measures == measures
+        return
+    with pytest.raises(PeerFault, match="isolation: not enforced: seccomp") as caught:
+        agent.appraise(document)
+    assert (caught.value.code, caught.value.culprit) == (Refusal.EVIDENCE_REJECTED, "enclave")

@@ -130,6 +130,32 @@ def test_an_enclave_on_another_log_is_not_endorsed(play):
     assert caught.value.code is Refusal.LOG_WENT_BACK
 
 
+def test_a_node_remembers_the_log_that_it_vouched_for(play):
+    """Attack 12: a copy restarted until its epoch is higher, on a log that forks before what was vouched for."""
+    federation = play(6)
+    assert federation.round()
+    grown_log = grown(federation.session.log, len(federation.session.log.leaves))
+    for time in range(40):
+        grown_log.boot(bytes(32), time)
+    endorse(federation, 0, instance_of(federation, 2, grown_log, "long"), grown_log)
+    fork = grown(federation.session.log, len(federation.session.log.leaves))
+    fork.boot(bytes(32), 1)
+    agent, instance = federation.agents[0], instance_of(federation, 3, fork, "short")
+    with pytest.raises(PeerFault) as caught:
+        agent.endorse(appraised(federation, 0, instance), ())
+    assert (caught.value.code, caught.value.culprit) == (Refusal.LOG_WENT_BACK, "enclave")
+
+
+def test_an_epoch_far_ahead_is_not_endorsed(play):
+    """It would shut every later start out for ever."""
+    federation = play(6)
+    with pytest.raises(PeerFault) as caught:
+        endorse(federation, 0, instance_of(federation, 2**63 - 1, federation.session.log, "far"))
+    assert caught.value.code is Refusal.SECOND_INSTANCE
+    federation.prepare()
+    assert finish(federation, federation.open()) == "Released"
+
+
 def test_an_endorsement_is_journaled_and_said_again_after_a_restart(play):
     federation = play(6)
     federation.prepare()
@@ -138,7 +164,7 @@ def test_an_endorsement_is_journaled_and_said_again_after_a_restart(play):
     assert agent.seen.endorsed == (1, claims.digest())
     assert endorse(federation, 4, federation.session.instance) == vouch(federation, 4)
     entries = [entry for _, entry in agent._journal.entries() if isinstance(entry, InstanceEndorsed)]
-    assert entries == [InstanceEndorsed(1, claims.digest())]
+    assert entries == [InstanceEndorsed(1, claims.digest(), claims.checkpoint)]
 
 
 def test_a_restart_between_rounds_goes_on_with_the_same_log_and_keys(play):

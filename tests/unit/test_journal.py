@@ -1,5 +1,6 @@
 """The journal forgets nothing: a torn end is cut off, damage is refused, and a full disk sends no message."""
 
+import errno
 import hashlib
 import os
 
@@ -91,6 +92,23 @@ def test_a_full_disk_is_an_error_and_leaves_the_journal_whole(written, monkeypat
     monkeypatch.undo()
     assert journal.seen.confirmed == {"model": 1}
     assert path.stat().st_size == ends[-1]
+    journal.append(confirmed(2, A, A, (0, 1, 2)), 9)
+    assert Journal(path).seen.confirmed == {"model": 2}
+
+
+def test_an_entry_that_was_not_flushed_leaves_nothing_behind(written, monkeypatch):
+    """The disk fails after the bytes went in: the next entry follows the one before, and the chain holds."""
+    path, ends = written
+    journal = Journal(path)
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr("crimson_node.journal.os.fsync", failing)
+    with pytest.raises(OSError, match="fails"):
+        journal.append(confirmed(2, A, A, (0, 1, 2)), 9)
+    monkeypatch.undo()
+    assert path.stat().st_size == ends[-1] and journal.seen.confirmed == {"model": 1}
     journal.append(confirmed(2, A, A, (0, 1, 2)), 9)
     assert Journal(path).seen.confirmed == {"model": 2}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from crimson_enclave.dispatch import Fault, UntrustedFrame
+from crimson_enclave.host.folder import Uncertain
 from crimson_enclave.host.keeper import Keeper, NotKept
 from crimson_enclave.host.spool import LinkSpool
 from crimson_enclave.host.standing import model_in_question, phase, running, status
@@ -17,6 +18,7 @@ from crimson_protocol.phases import EnclavePhase
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.signed import load_reopen
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire import link
 from crimson_protocol.wire.envelope import OVERHEAD, Envelope
 from crimson_protocol.wire.messages.endorse import Endorse
@@ -60,7 +62,7 @@ class Gate:
     def answer(self, question: Record, connection: Connection) -> None:
         """Answer a question on its connection. Raises LinkLost, after which nothing of it has happened."""
         self._spool.connection = connection
-        before = Before(self._session)
+        before, kept = Before(self._session), self._keeper.state
         try:
             answers = list(self._answers(question, connection))
         except NotKept as failure:
@@ -71,6 +73,9 @@ class Gate:
             before.undo()
             answers = [link.Refused(refusal.code.value)]
         except BaseException:
+            if self._keeper.state is not kept:
+                # What is durable cannot be undone in memory alone: only a restart makes both one again.
+                raise Uncertain("a question failed after its outcome was kept") from None
             before.undo()
             raise
         finally:
@@ -117,8 +122,9 @@ class Gate:
             raise CallerFault(Refusal.WRONG_PHASE, f"the model stands at round {round_}, attempt {attempt}")
         if question.reopen is not None:
             order = load_reopen(question.reopen, self._governor)
-            if (order.federation, order.model) != (session.policy.federation, model):
-                raise PolicyRefusal(Refusal.POLICY_REJECTED, "the reopen order is of another model")
+            asked = session.policy.federation, model, question.round, model_digest(session.base(model))
+            if (order.federation, order.model, order.round, order.model_digest) != asked:
+                raise PolicyRefusal(Refusal.POLICY_REJECTED, "the reopen order is of another round or model")
         self._offer = session.open(model, again=again, reopen=question.reopen)
         self._closed, self._said = (), []
         return self._offer

@@ -65,7 +65,11 @@ class Connection:
         end, taken = time.monotonic() + self._patience + most / SLOWEST, 0
         while True:
             deadline = min(time.monotonic() + self._patience, end)
-            kind, length = self._head(deadline)
+            # Whatever breaks a run is the host's doing, never that of the node whose vector it is.
+            try:
+                kind, length = self._head(deadline)
+            except PeerFault as fault:
+                raise LinkLost("no frame in the middle of a run") from fault
             if kind is not link.Piece:
                 raise LinkLost("another frame in the middle of a run")
             if not length:

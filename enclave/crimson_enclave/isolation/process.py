@@ -35,7 +35,11 @@ def environment_is_cleared() -> bool:
 
 
 def forbid_dumps() -> tuple[bool, bool]:
-    """No core file, and memory that no other process of the same user can read: whether each now holds."""
+    """No core file, and memory closed to tracing: whether each flag now holds.
+
+    Inside a user namespace the second does not bind its owner, the user who started the enclave: that user, like
+    root, reads its memory all the same. An enclave has a user of its own for that reason.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl(_SET_DUMPABLE, 0)
     return prctl(_GET_DUMPABLE) == 0, resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)

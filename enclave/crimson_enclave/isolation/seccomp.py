@@ -1,7 +1,8 @@
 """The system call filter: a classic BPF program that refuses whatever is not on a short list.
 
 A call of another architecture ends the process. `clone` may only make threads, `clone3` does not exist
-(its flags lie in memory, where a filter cannot look), `ioctl` may only switch a socket's blocking mode.
+(its flags lie in memory, where a filter cannot look), `ioctl` may only switch a socket's blocking mode, and no
+memory becomes executable any more.
 """
 
 import ctypes
@@ -17,7 +18,8 @@ _SET_MODE_FILTER, _ALL_THREADS = 1, 1
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
 # Offsets in struct seccomp_data; the low half of a 64-bit argument comes first on both architectures.
-_NUMBER, _ARCHITECTURE, _ARGUMENT_0, _ARGUMENT_1 = 0, 4, 16, 24
+_NUMBER, _ARCHITECTURE, _ARGUMENT_0, _ARGUMENT_1, _ARGUMENT_2 = 0, 4, 16, 24, 32
+_PROT_EXEC = 4
 _CLONE_THREAD = 0x00010000
 _FIONBIO, _FIOCLEX = 0x5421, 0x5451
 
@@ -48,6 +50,14 @@ def program(machine: str = MACHINE) -> list[Instruction]:
         ok,
         refuse,
     ]
+    for name in ("mmap", "mprotect"):
+        lines += [
+            (_JUMP_EQUAL, 0, 4, numbers[name]),
+            (_LOAD, 0, 0, _ARGUMENT_2),
+            (_JUMP_SET, 0, 1, _PROT_EXEC),
+            refuse,
+            ok,
+        ]
     for number in allowed(machine):
         lines += [(_JUMP_EQUAL, 0, 1, number), ok]
     return [*lines, refuse]

@@ -105,8 +105,8 @@ def close_submit(
 ) -> tuple[Confirming, tuple[bytes, bytes]] | tuple[Aborted, None]:
     """Steps 7 and 8: Freeze and Verdict over what arrived, or an abort where too little did.
 
-    `only` is the accepted set of an earlier verdict that was confirmed and never released: nodes confirm
-    no other on the same model.
+    `only` is the cohort of an earlier verdict on the same model: nodes that confirmed it confirm no other set, so
+    another is never shown. Where one of them is missing the attempt ends, and may be tried again.
     """
     agreement, signer = state.dealt.agreement, state.secrets.signer
     frozen_message = Freeze(
@@ -116,6 +116,8 @@ def close_submit(
     frozen = freeze(state.dealt, frozen_message)
     candidates = set(state.submitted) - state.equivocated
     accepted = acceptable(agreement, candidates if only is None else candidates & only)
+    if only is not None and accepted != only:
+        return Aborted(agreement.terms, Refusal.SURVIVORS_CHANGED, (), again=True), None
     verdict = Verdict(
         t2=frozen.t2,
         accepted=tuple(sorted(accepted)),

@@ -11,6 +11,9 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.wire.messages.endorse import Endorse
 
+MOST_STARTS = 1 << 20
+"""Starts of an enclave that a node can have missed."""
+
 
 def endorse(
     member: Member, seen: Seen, appraisal: Appraisal, consistency: Sequence[bytes]
@@ -30,6 +33,9 @@ def endorse(
         raise PeerFault(
             Refusal.SECOND_INSTANCE, f"epoch {epoch} belongs to an instance endorsed before", "enclave"
         )
+    # A claimed epoch far ahead would shut every later instance out.
+    if epoch > seen.endorsed[0] + MOST_STARTS:
+        raise PeerFault(Refusal.SECOND_INSTANCE, f"epoch {epoch} is far beyond the last one", "enclave")
     # 0.2: nothing that this node saw is newer than the state that the instance started from.
     if seen.checkpoint is not None:
         old, new = seen.checkpoint, appraisal.checkpoint
@@ -37,4 +43,4 @@ def endorse(
             verify_consistency(old.size, old.root, new.size, new.root, consistency)
         except PeerFault as fault:
             raise PeerFault(Refusal.LOG_WENT_BACK, fault.text, "enclave") from fault
-    return InstanceEndorsed(epoch, digest), reply
+    return InstanceEndorsed(epoch, digest, appraisal.checkpoint), reply

@@ -63,6 +63,12 @@ def adopt(
     last = seen.released.get(receipt.model)
     if last is not None and receipt.round <= last.round:
         raise PeerFault(Refusal.ROUND_WENT_BACK, f"round {receipt.round} was verified before", "enclave")
+    # A round that this node confirmed has one verdict.
+    mine = seen.confirmation(receipt.model, receipt.round)
+    if mine is not None and mine.v != receipt.v:
+        raise PeerFault(
+            Refusal.RECEIPT_REJECTED, "the receipt is for another verdict than confirmed", "enclave"
+        )
     # 15.3: it stands in a log that is one with all that was seen of it, before or after.
     checkpoint = _logged(message, receipt, enclave)
     if seen.checkpoint is not None:

@@ -32,13 +32,15 @@ class Appraisal:
 
 
 def validate(evidence: Evidence, policy: Policy) -> tuple[Check, ...]:
-    """Checks E5 to E8 of docs/PROTOCOL.md: claims against policy."""
+    """Checks E5 to E9 of docs/PROTOCOL.md: claims against policy."""
     report, claims = evidence.report, evidence.preimage.claims
     named = report.kind in policy.evidence.kinds
     # A simulated report must call itself one in the claims too: that flag is in every transcript.
     honest = claims.simulated == (report.kind == "sim")
     known = report.measurement in policy.evidence.measurements
     same = claims.policy_digest == policy.digest() and claims.policy_serial == policy.serial
+    held = {measure.name for measure in report.measures if measure.enforced}
+    missing = [name for name in policy.evidence.measures if name not in held]
     return (
         Check(
             "kind",
@@ -50,6 +52,11 @@ def validate(evidence: Evidence, policy: Policy) -> tuple[Check, ...]:
         ),
         Check("measurement", known, "a reference value" if known else "no reference value of the policy"),
         Check("policy", same, f"runs policy {policy.serial}" if same else "runs another policy"),
+        Check(
+            "isolation",
+            not missing,
+            f"not enforced: {', '.join(missing)}" if missing else "as the policy asks",
+        ),
     )
 
 

@@ -83,11 +83,13 @@ class RosterEntry(Record):
 
 @dataclass(frozen=True)
 class EvidenceRules(Record):
-    """Which evidence kinds, measurements and software roots nodes accept."""
+    """Which evidence kinds, measurements and software roots nodes accept, and which measures of isolation they ask
+    for by name."""
 
     kinds: Annotated[tuple[str, ...], Items(Text(16), 8, itself)]
     measurements: Annotated[tuple[bytes, ...], Items(Bytes(32), 64, itself)]
     simulated_roots: Annotated[tuple[DualPublic, ...], Items(Nested(DualPublic), 8)]
+    measures: Annotated[tuple[str, ...], Items(Text(64), 64, itself)]
 
 
 @dataclass(frozen=True)
