@@ -19,6 +19,7 @@ from crimson_gateway.problems import CATALOGUE, Problem
 
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """The framework would send spans wherever its environment variables point."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
@@ -30,6 +31,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
     app.state.services = services
@@ -141,12 +143,13 @@ class Outermost:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route, context = _route(scope), self._context
-        context.metrics.requests.labels(route, scope["method"][:8], str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        context.metrics.requests.labels(route, method, str(status)).inc()
         context.metrics.seconds.labels(route).observe(seconds)
         context.log.info(
             "request",
             route=route,
-            method=scope["method"][:8],
+            method=method,
             status=status,
             ms=round(1000 * seconds, 1),
             caller=scope["state"].get("caller"),

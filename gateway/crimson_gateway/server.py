@@ -5,6 +5,7 @@ a port, which would split the requests between two gateways.
 """
 
 import errno
+import resource
 import socket
 from typing import Any
 
@@ -18,12 +19,34 @@ from crimson_gateway.settings import GatewaySettings
 from crimson_gateway.tls import TlsFiles
 
 BACKLOG = 1024
+OWN_FILES, FEWEST = 256, 128
+"""Open files for everything but connections, and the fewest connections that are worth serving."""
 LARGEST_HEAD = 1 << 18
 """Bytes that a request's head may have; also what is read from a connection at once."""
 
 
+class TooFewFiles(Exception):
+    """The limit of open files leaves no room for connections."""
+
+
 class PortTaken(Exception):
     """Another process listens there already."""
+
+
+def most_connections() -> int:
+    """Connections to serve at once, below the limit of open files, which is raised as far as this user may.
+
+    A server that runs out of descriptors cannot even refuse. Raises TooFewFiles.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = BACKLOG + OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = BACKLOG if soft == resource.RLIM_INFINITY else min(BACKLOG, soft - OWN_FILES)
+    if room < FEWEST:
+        raise TooFewFiles(f"the limit of open files is {soft}, and {OWN_FILES + FEWEST} are needed")
+    return room
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -58,6 +81,7 @@ class HttpsServer(Server):
             ),
             websockets=False,
             backlog=BACKLOG,
+            backpressure=most_connections(),
             log_enabled=False,
             ssl_cert=tls.certificate,
             ssl_key=tls.key,

@@ -10,7 +10,10 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 def make_folder(path: Path) -> None:
     """The folder and its missing parents, open to their owner alone."""
-    path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    for folder in reversed((path, *path.parents)):
+        # One by one: mkdir gives parents that it makes the user's default mode.
+        if not folder.exists():
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 
 def write_file(path: Path, data: bytes | memoryview) -> None:

@@ -1,13 +1,13 @@
 """The summary of a run: the keys that documentation and outside checks rely on, and the files beside it."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
+from crimson_node.durable import make_folder, write_file
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, merkle_root
 from crimson_protocol.policy.document import ModelRules
@@ -72,7 +72,7 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
         },
         "receipts": len(facts.receipts),
         "log": _log(facts),
-        "warnings": [*pooled.warnings, *_warnings(rules)],
+        "warnings": [*pooled.warnings, *_warnings(rules), *_uncompared(facts)],
     }
 
 
@@ -97,6 +97,12 @@ def _warnings(rules: ModelRules) -> list[str]:
         "single-updates": "the policy shows single updates inside the enclave",
     }
     return [text for name, text in texts.items() if name in rules.disclosures]
+
+
+def _uncompared(facts: RunFacts) -> list[str]:
+    if facts.sum_matches_plain is not None:
+        return []
+    return ["sum_matches_plain was not computed: an opened sum did not reach the witness"]
 
 
 def _log(facts: RunFacts) -> dict[str, Any]:
@@ -128,10 +134,5 @@ def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData,
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    make_folder(path.parent)
+    write_file(path, data)

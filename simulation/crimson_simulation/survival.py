@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from crimson_simulation.parties import Parties, make_parties
 from crimson_simulation.policy_writer import MODEL, MOMENTS, SCORE
 from crimson_simulation.pooled_metrics import centralised, follow_up_grid, local_models, pooled
 from crimson_simulation.processes.engine import ProcessEngine
+from crimson_simulation.run_folder import run_folder
 
 
 class Display(Protocol):
@@ -54,11 +56,11 @@ def public_grid(pooled_data: PooledData) -> tuple[int, ...]:
     return tuple(sorted({round(float(moment) * MICRO) for moment in times}))
 
 
-def make_engine(parties: Parties, options: TrainOptions, display: Display) -> Engine:
-    """The engine that the options name."""
+def make_engine(parties: Parties, options: TrainOptions, folder: Path, display: Display) -> Engine:
+    """The engine that the options name, which keeps what it makes in `folder`."""
     if options.engine == "inline":
-        return InlineEngine(parties, options.out, display.phase)
-    return ProcessEngine(parties, options, display.phase)
+        return InlineEngine(parties, folder, display.phase)
+    return ProcessEngine(parties, folder, drops=options.drop > 0, progress=display.phase)
 
 
 def run(pooled_data: PooledData, options: TrainOptions, display: Display) -> SurvivalRun:
@@ -69,7 +71,8 @@ def run(pooled_data: PooledData, options: TrainOptions, display: Display) -> Sur
         display.stage("writing keys and policy")
         parties = make_parties(pooled_data, options, public_grid(pooled_data))
         display.stage(f"starting the gateway, the enclave and {len(parties.names)} nodes")
-        engine = stack.enter_context(make_engine(parties, options, display))
+        folder = stack.enter_context(run_folder(options.out))
+        engine = stack.enter_context(make_engine(parties, options, folder, display))
     with stack:
         with _timed(seconds, "moments"):
             display.stage("summing moments to standardise by")

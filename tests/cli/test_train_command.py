@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crimson_protocol.launcher import main
+from crimson_simulation.run_folder import run_folder
 
 ROWS = 40
 
@@ -158,3 +159,23 @@ def test_the_launcher_names_what_is_installed(capfd):
     assert "train" in capfd.readouterr().out
     assert main(["fly"]) == 4
     assert "no command 'fly'" in capfd.readouterr().err
+
+
+def test_an_output_folder_keeps_what_no_run_made(train, tmp_path):
+    """Only `run/` is emptied, and only where a run made it."""
+    kept = [tmp_path / "out" / "nodes" / "mine.txt", tmp_path / "out" / "enclave" / "mine.py"]
+    for path in kept:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    assert train(table(), "--json", "--rounds", "1")[0] == 0
+    assert train(table(), "--json", "--rounds", "1")[0] == 0
+    assert [path.read_text() for path in kept] == ["mine", "mine"]
+    (tmp_path / "out" / "run" / ".crimson-run").unlink()
+    code, out, _ = train(table(), "--json", "--rounds", "1")
+    assert code == 4 and "not made by an earlier run" in error_of(out)["message"]
+
+
+def test_two_runs_never_share_a_folder(train, tmp_path):
+    with run_folder(tmp_path / "out"):
+        code, out, _ = train(table(), "--json", "--rounds", "1")
+    assert code == 4 and "another run" in error_of(out)["message"]

@@ -55,7 +55,7 @@ class Captured:
         )
         pooled = read_pooled(data, site_column="site", time_column="time", event_column="event")
         self.parties: Parties = make_parties(pooled, options, public_grid(pooled))
-        with ProcessEngine(self.parties, options) as engine:
+        with ProcessEngine(self.parties, out / "run") as engine:
             gateway = engine.homes.gateway
             with capturing(gateway / "spool", out / "captured"):
                 self.moments = engine.run_round(MOMENTS)

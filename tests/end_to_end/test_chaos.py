@@ -48,7 +48,7 @@ class Chaos:
         )
         pooled = read_pooled(data, site_column="site", time_column="time", event_column="event")
         self.parties = make_parties(pooled, options, public_grid(pooled))
-        self.engine = ProcessEngine(self.parties, options)
+        self.engine = ProcessEngine(self.parties, out / "run")
         self.engine.deadlines = Deadlines(gather=30, phase=6, grace=0.5)
         self.outcomes: Counter[str] = Counter()
 

@@ -73,6 +73,18 @@ def test_an_altered_request_is_refused(calm, node, change):
     assert code == (405 if change == "method" else 401)
 
 
+@pytest.mark.parametrize("mark", ["?#", "#", "/", "@elsewhere", "/v1/policy?x=", " ", "?"])
+def test_a_signature_is_not_moved_to_another_path_by_way_of_the_host(calm, node, mark):
+    """A proxy that opens TLS puts the signed path into the Host field and asks for another one."""
+    request = node.request("GET", "/v1/policy")
+    host = f"{request.headers['host']}{'/v1/policy' if mark.startswith(('?', '#')) else ''}{mark}"
+    head = head_of(request, host=host).replace(b"GET /v1/policy ", b"GET /v1/events?start=0 ", 1)
+    with RawTls(calm.port, calm.authority) as raw:
+        raw.send(head)
+        status = raw.answer().split(b" ")[1]
+    assert status in (b"400", b"401")
+
+
 def test_a_body_altered_on_the_way_is_refused_and_not_kept(calm, round_id, node):
     body = vector(calm)
     request = node.request("PUT", payload_path(round_id, body), body)

@@ -1,5 +1,6 @@
 """The gate in front of every signed path: length, signature, limits, nonce, in this order."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -83,8 +84,15 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "?"
 
 
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
 def _head(request: Request, headers: HeaderLines) -> RequestHead:
-    scope = request.scope
+    """The head as it was signed. An authority or path that would end early in a URL is refused: the rest of it
+    could stand in for the path that was signed."""
+    scope, host = request.scope, headers.only("host") or ""
     path = (scope.get("raw_path") or b"").decode("latin-1")
     query = scope["query_string"].decode("latin-1")
-    return RequestHead(scope["method"], f"https://{headers.only('host') or ''}{path}?{query}", headers)
+    if not _AUTHORITY.fullmatch(host) or not path.startswith("/") or "#" in path + query or "?" in path:
+        raise Problem("unsigned", "the Host field or the path is not of their form")
+    return RequestHead(scope["method"], f"https://{host}{path}?{query}", headers)

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from crimson_gateway.authentication import OperatorsFault
-from crimson_gateway.server import PortTaken
+from crimson_gateway.server import PortTaken, TooFewFiles
 from crimson_gateway.settings import SettingsFault
 from crimson_gateway.tls import CertificateFault
 from crimson_protocol.errors import CrimsonError, PeerFault, PolicyRefusal
@@ -44,6 +44,9 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(
                 BAD_INPUT, "port-taken", str(error), "stop the other process, or give another --port"
             )
+        case TooFewFiles():
+            hint = "raise it: LimitNOFILE in the unit, or ulimit -n"
+            return Failure(BAD_INPUT, "too-few-files", str(error), hint)
         case PolicyRefusal():
             return Failure(
                 REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for another policy"

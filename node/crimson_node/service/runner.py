@@ -1,7 +1,7 @@
 """The node's loop: follow the policy, vouch for the enclave, train when called, and take part in each attempt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crimson_node.agent import Agent, Reply
 from crimson_node.member import Update
@@ -15,6 +15,7 @@ from crimson_node.service.reading import own_kind, unverified, unverified_log_si
 from crimson_node.service.stopping import Stop
 from crimson_node.service.training import Training
 from crimson_node.state import Confirmed, Finished, FrozenInputs, Opened, Ready, Submitted
+from crimson_node.transport.backoff import Backoff
 from crimson_node.transport.client import Body
 from crimson_node.transport.errors import Problem
 from crimson_node.transport.gateway import Gateway
@@ -54,9 +55,11 @@ class Runner:
     poll: int
     patience: int = 3
     pauses: Sequence[float] = (1.0, 3.0)
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=1.0, longest=60.0))
     rounds: int = 0
     _last_call: int = 0
     _refused: int = 0
+    _problems: int = 0
 
     def run(self) -> None:
         """Work until a stop is asked for (StopRequested) or an error ends it.
@@ -77,7 +80,9 @@ class Runner:
                 if not begun:
                     raise
                 self._noted(problem, "round")
-                self._pause()
+                self._problems += 1
+                with self.stop.interruptible():
+                    self.stop.pause(self.backoff.pause(self._problems))
 
     def _begin(self) -> None:
         with self.stop.interruptible():
@@ -193,7 +198,7 @@ class Runner:
             self._send(agent, letters, reply)
         if isinstance(agent.state, Finished):
             self.library.save(agent, agent.state)
-            self._refused, self.rounds = 0, self.rounds + 1
+            self._refused, self._problems, self.rounds = 0, 0, self.rounds + 1
 
     def _proof(self, agent: Agent, size: int) -> Sequence[bytes]:
         """The log from what was seen last to what an offer rests on; only an offer is judged by it."""

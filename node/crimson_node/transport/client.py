@@ -21,7 +21,7 @@ MAX_PROBLEM = 1 << 14
 CONNECT_SECONDS, QUIET_SECONDS, WHOLE_SECONDS = 10.0, 30.0, 60.0
 SLOWEST = 16 << 10
 """Bytes a second below which an answer counts as trickled."""
-BUSY = (408, 429, 502, 503, 504, 507)
+BUSY = (408, 429, 500, 502, 503, 504, 507)
 
 
 class Patience(Protocol):

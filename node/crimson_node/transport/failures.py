@@ -95,6 +95,11 @@ def refusal(response: httpx.Response, problem: bytes, now: int) -> TransportFail
     skew = clock_difference(response.headers.get("date"), now)
     if code == "clock-skew" or (status == 401 and skew is not None and abs(skew) > MAX_SKEW):
         return _skewed(skew)
+    if code == "nonce-used":
+        # A proxy on the way sent the request twice: the next try has a nonce of its own.
+        return Busy(
+            "the gateway had this very request before", "this is retried; a proxy may repeat requests"
+        )
     if status in (401, 403):
         return AuthenticationFailed(detail, hint, code)
     if status == 407:

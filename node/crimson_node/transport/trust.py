@@ -43,9 +43,12 @@ class ProxyRoute:
 
 
 def choose_proxy(gateway: str, configured: str | None) -> ProxyRoute | None:
-    """The proxy to use: the configured one, else HTTPS_PROXY or ALL_PROXY unless NO_PROXY names the gateway."""
+    """The proxy to use: the configured one, else HTTPS_PROXY or ALL_PROXY unless NO_PROXY names the gateway.
+
+    Raises BadConfiguration for an address that is no HTTP proxy's.
+    """
     if configured is not None:
-        return ProxyRoute(configured, "node.json")
+        return _checked(ProxyRoute(configured, "node.json"))
     proxies = getproxies()
     host = urlsplit(gateway).netloc
     if proxy_bypass(host):
@@ -53,5 +56,18 @@ def choose_proxy(gateway: str, configured: str | None) -> ProxyRoute | None:
     for scheme in ("https", "all"):
         if proxies.get(scheme):
             url = proxies[scheme]
-            return ProxyRoute(url if "://" in url else f"http://{url}", f"{scheme.upper()}_PROXY")
+            return _checked(ProxyRoute(url if "://" in url else f"http://{url}", f"{scheme.upper()}_PROXY"))
     return None
+
+
+def _checked(route: ProxyRoute) -> ProxyRoute:
+    """The route, where it can be used. The address is not repeated: it may hold a password."""
+    hint = "give http://HOST:PORT; SOCKS proxies are not supported"
+    try:
+        parts = urlsplit(route.url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 80) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadConfiguration(f"the proxy of {route.origin} is no address of an HTTP proxy", hint)
+    return route

@@ -15,6 +15,7 @@ from types import FrameType
 import crimson_simulation
 from crimson_enclave.host.failure import Failure
 from crimson_enclave.host.launcher import Launch, launch
+from crimson_node.durable import write_file
 from crimson_simulation.processes.inner import LENGTH
 
 PROGRAM = "crimson_simulation.processes.inner"
@@ -51,9 +52,7 @@ def _keep_sums(descriptor: int, folder: Path) -> None:
     with os.fdopen(descriptor, "rb") as pipe:
         while header := pipe.read(LENGTH):
             data = pipe.read(int.from_bytes(header, "big"))
-            temporary = folder / "sum.new"
-            temporary.write_bytes(data)
-            os.replace(temporary, folder / f"{number:06d}.npz")
+            write_file(folder / f"{number:06d}.npz", data)
             number += 1
 
 

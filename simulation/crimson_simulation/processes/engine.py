@@ -16,8 +16,8 @@ from crimson_protocol.evidence.validate import Appraisal, appraise
 from crimson_protocol.layout import Layout
 from crimson_protocol.receipt import Receipt, verify_receipt
 from crimson_protocol.transcript import model_digest
+from crimson_protocol.wire.web import OVER
 from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
-from crimson_simulation.options import TrainOptions
 from crimson_simulation.parties import Parties, now
 from crimson_simulation.processes.homes import (
     LAUNCHER,
@@ -28,7 +28,7 @@ from crimson_simulation.processes.homes import (
     write_gateway_home,
     write_node_home,
 )
-from crimson_simulation.processes.operator import OVER, Operator
+from crimson_simulation.processes.operator import GatewayFailed, Operator
 from crimson_simulation.processes.supervisor import Supervisor
 from crimson_simulation.processes.witnesses import Comparison
 
@@ -47,10 +47,12 @@ class NotIsolated(CommandFailed):
 class ProcessEngine:
     """One gateway, one enclave, one process per site. Raises ProcessDied where one of them ends unasked."""
 
-    def __init__(self, parties: Parties, options: TrainOptions, progress: Progress = lambda _: None) -> None:
+    def __init__(
+        self, parties: Parties, folder: Path, *, drops: bool = False, progress: Progress = lambda _: None
+    ) -> None:
         self.parties, self.progress = parties, progress
-        self.homes = Homes(options.out.resolve())
-        self.deadlines = WITH_DROPS if options.drop else CALM
+        self.homes = Homes(folder)
+        self.deadlines = WITH_DROPS if drops else CALM
         self.supervisor = Supervisor(self.homes.logs)
         self.dropped: list[Drop] = []
         self.refused: set[str] = set()
@@ -75,10 +77,11 @@ class ProcessEngine:
         self.operator.close()
         self.supervisor.stop()
         self.homes.forget_socket()
+        self.homes.forget_vectors()
 
     def start(self) -> None:
         """Write every home, then start enclave, gateway and nodes, and appraise the enclave as a node would."""
-        self.homes.clear()
+        self.homes.prepare()
         write_enclave_home(self.homes, self.parties)
         write_gateway_home(self.homes, self.parties, self.deadlines)
         enclave = self.start_enclave()
@@ -194,7 +197,10 @@ class ProcessEngine:
 
     def _traffic(self) -> Traffic:
         """Bytes of bodies as the gateway counted them since its last start."""
-        text = httpx.get(f"{self.metrics}/metrics", trust_env=False, timeout=10).text
+        try:
+            text = httpx.get(f"{self.metrics}/metrics", trust_env=False, timeout=10).text
+        except httpx.HTTPError as error:
+            raise GatewayFailed(f"the gateway's counts cannot be read: {error}") from error
         traffic = Traffic()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:

@@ -82,10 +82,12 @@ class Homes:
         """The enclave is gone: remove the one folder outside the run's own."""
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
-    def clear(self) -> None:
-        """Forget an earlier run in the same place."""
-        for name in ("enclave", "gateway", "nodes", "witness", "faults", "logs"):
-            shutil.rmtree(self.root / name, ignore_errors=True)
+    def forget_vectors(self) -> None:
+        """Remove what the sites encoded before masking: only the comparison needs it."""
+        shutil.rmtree(self.root / "witness", ignore_errors=True)
+
+    def prepare(self) -> None:
+        """Make the folders of the simulation itself."""
         self.forget_socket()
         for folder in (self.opened, self.root / "faults", self.logs):
             make_folder(folder)

@@ -11,14 +11,23 @@ from urllib.parse import quote
 
 import httpx
 
+from crimson_node.outcome import CommandFailed
 from crimson_node.transport.signing import RequestSigner
 from crimson_protocol.secret.key_files import from_pem
 from crimson_protocol.secret.keys import IdentityKey
 from crimson_protocol.wire import link, web
 
-OVER = ("released", "aborted", "lost")
-LEAVES_CAP = link.KINDS[21][1]
+LEAVES_CAP = 1 << 20
 WAIT = 20
+
+
+class GatewayFailed(CommandFailed):
+    """The gateway of a run refuses its operator, or does not answer."""
+
+    code = "gateway-failed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "logs/gateway.log in the run's folder says why")
 
 
 class Operator:
@@ -87,9 +96,11 @@ class Operator:
                 if answer.status_code not in (429, 502, 503, 504) or time.monotonic() > deadline:
                     answer.raise_for_status()
                     return answer
-            except httpx.TransportError:
+            except httpx.HTTPStatusError as error:
+                raise GatewayFailed(f"the gateway answered {error.response.status_code} to {path}") from error
+            except httpx.TransportError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise GatewayFailed(f"the gateway does not answer: {error}") from error
             self._meanwhile()
             time.sleep(0.2)
 

@@ -4,20 +4,18 @@ The enclave's half is in `inner`: it hands opened sums out through a pipe, since
 """
 
 import io
-import os
+import time
 from pathlib import Path
 
 import numpy as np
 
+from crimson_node.durable import write_file
 from crimson_protocol.layout import Layout, Words
 from crimson_simulation.processes.homes import Homes
 from crimson_simulation.witness import plain_sum
 
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+PATIENCE = 10.0
+"""Seconds that an opened sum may come after its release."""
 
 
 class EncodedToFile:
@@ -29,7 +27,7 @@ class EncodedToFile:
     def __call__(self, _: int, vector: Words) -> None:
         buffer = io.BytesIO()
         np.save(buffer, vector)
-        _write(self._path, buffer.getvalue())
+        write_file(self._path, buffer.getvalue())
 
 
 class Comparison:
@@ -37,21 +35,34 @@ class Comparison:
 
     def __init__(self, homes: Homes) -> None:
         self._homes, self._seen = homes, 0
-        self.compared: list[bool] = []
+        self.compared: list[bool | None] = []
 
     def compare(self, layout: Layout) -> None:
         """Compare the sum that was released since the last call. Sums before the newest one were opened in rounds
         that a crash ended before their release."""
-        paths = sorted(self._homes.opened.glob("*.npz"))
-        if len(paths) == self._seen:
+        newest = self._newest()
+        if newest is None:
+            self.compared.append(None)
             return
-        self._seen = len(paths)
-        with np.load(paths[-1]) as opened:
+        with np.load(newest) as opened:
             sums, accepted = opened["sums"], [int(node) for node in opened["accepted"]]
         encoded = {node: np.load(self._homes.encoded(node)) for node in accepted}
         self.compared.append(bool(np.array_equal(sums, plain_sum(layout, encoded))))
 
+    def _newest(self) -> Path | None:
+        """The newest sum, once there is one that was not seen; the launcher writes it beside the release."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            paths = sorted(self._homes.opened.glob("*.npz"))
+            if len(paths) > self._seen:
+                self._seen = len(paths)
+                return paths[-1]
+            time.sleep(0.01)
+        return None
+
     @property
     def sum_matches_plain(self) -> bool | None:
-        """Whether every release so far matched; None where there was none."""
-        return all(self.compared) if self.compared else None
+        """Whether every release matched; None where there was none, or where one could not be compared."""
+        if not self.compared or None in self.compared:
+            return None
+        return all(self.compared)
