@@ -15,14 +15,12 @@ from crimson_enclave.state import Aborted, Released, terms_of
 from crimson_node.agent import Agent, Reply
 from crimson_node.journal import Journal
 from crimson_node.member import Member, Update
+from crimson_node.service.reading import unverified, unverified_log_size
 from crimson_node.state import Finished
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.evidence.format import Measure
 from crimson_protocol.evidence.validate import Appraisal
 from crimson_protocol.policy.signed import load_policy
-from crimson_protocol.wire.envelope import MAX_BODY, Envelope
-from crimson_protocol.wire.messages.release import Release
 from crimson_simulation.contributions import Contributions
 from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
 from crimson_simulation.parties import Parties, now
@@ -201,7 +199,7 @@ class InlineEngine:
         release = session.published.get(base)
         if release is None:
             return
-        size = _checkpoint_size(release)
+        size = unverified_log_size(unverified(release, len(self.agents)))
         for index in range(len(self.agents)):
             agent, last = self.agents[index], self.agents[index].seen.released.get(base)
             if last is None or last.round < session.places[base][0]:
@@ -217,9 +215,3 @@ class InlineEngine:
             return ()
         offered = terms_of(session.state).offer.checkpoint.size
         return session.log.tree.consistency_proof(self.agents[index].last_log_size, offered)
-
-
-def _checkpoint_size(release: bytes) -> int:
-    """Size of the log under which a Release stands, as the relay reads it."""
-    message = Release.from_bytes(Envelope.from_bytes(release, MAX_BODY).body, MAX_BODY)
-    return SignedCheckpoint.from_bytes(message.checkpoint, 8192).checkpoint.size

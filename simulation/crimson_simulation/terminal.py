@@ -88,7 +88,7 @@ def _isolation(summary: dict[str, Any]) -> str:
     missing = sorted(name for name, held in measures.items() if not held)
     shown = ", ".join(missing[:2]) + (", …" if len(missing) > 2 else "")
     return f"{len(measures) - len(missing)} of {len(measures)} measures" + (
-        f"; not {shown}" if missing else ""
+        f", not {shown}" if missing else ""
     )
 
 
