@@ -128,7 +128,7 @@ def place(parties: Parties) -> Iterator[Place]:
     """An empty place for the processes of `parties`; nothing of it is left after the block."""
     with TemporaryDirectory() as folder:
         homes = Homes(Path(folder))
-        homes.clear()
+        homes.prepare()
         try:
             yield Place(homes, parties)
         finally:

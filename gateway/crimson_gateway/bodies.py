@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from typing import Self
 
 from starlette.requests import Request
+from starlette.types import Message
 
 from crimson_gateway.problems import Problem
 from crimson_gateway.settings import GatewaySettings
@@ -16,27 +18,74 @@ async def arriving(request: Request, length: int, settings: GatewaySettings) -> 
     A pause of `stall_seconds`, or less than `minimum_rate` bytes a second beyond such a pause, ends it.
     Raises Problem(body-too-slow, body-too-short, body-too-large).
     """
-    clock = asyncio.get_running_loop().time
-    begin, received, more = clock(), 0, True
-    while more:
-        allowed = begin + settings.stall_seconds + received / settings.minimum_rate
-        try:
-            async with asyncio.timeout_at(min(allowed, clock() + settings.stall_seconds)):
-                message = await request.receive()
-        except TimeoutError as error:
-            text = f"{received} of {length} bytes came"
-            raise Problem("body-too-slow", text, headers={"Connection": "close"}) from error
-        if message["type"] != "http.request":
-            raise Problem("body-too-short", f"{received} of {length} bytes came")
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        received += len(chunk)
-        if received > length:
-            raise Problem("body-too-large", f"more than the announced {length} bytes came")
-        if chunk:
-            yield chunk
+    received, more = 0, True
+    with _Watch(settings) as watch:
+        while more:
+            try:
+                message = await watch.over(request.receive(), received)
+            except TimeoutError as error:
+                text = f"{received} of {length} bytes came"
+                raise Problem("body-too-slow", text, headers={"Connection": "close"}) from error
+            if message["type"] != "http.request":
+                raise Problem("body-too-short", f"{received} of {length} bytes came")
+            chunk: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            received += len(chunk)
+            if received > length:
+                raise Problem("body-too-large", f"more than the announced {length} bytes came")
+            if chunk:
+                yield chunk
     if received < length:
         raise Problem("body-too-short", f"{received} of {length} bytes came")
+
+
+class _Watch:
+    """One timer for a whole body: it looks when the wait that it was set for would be over, and is set again where
+    that has moved. A timer for every chunk costs more than taking the chunk."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._task, self._asked = asyncio.get_running_loop(), task, task.cancelling()
+        self._stall, self._rate = settings.stall_seconds, settings.minimum_rate
+        self._allowed = self._loop.time() + self._stall
+        self._due: float | None = None
+        self._over = False
+        self._timer = self._loop.call_at(self._allowed, self._look)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    async def over(self, receiving: Awaitable[Message], received: int) -> Message:
+        """The next message, where `received` bytes came before it. Raises TimeoutError."""
+        self._due = min(self._allowed + received / self._rate, self._loop.time() + self._stall)
+        if self._due < self._timer.when():
+            self._set(self._due)
+        try:
+            return await receiving
+        except asyncio.CancelledError as error:
+            if self._over and self._task.uncancel() <= self._asked:
+                raise TimeoutError from error
+            raise
+        finally:
+            # What is done with a message is not the sender's time.
+            self._due = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        due = now + self._stall if self._due is None else self._due
+        if due <= now:
+            self._over = True
+            self._task.cancel()
+        else:
+            self._set(due)
+
+    def _set(self, when: float) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._look)
 
 
 async def whole(request: Request, length: int, digest: bytes, settings: GatewaySettings) -> bytes:

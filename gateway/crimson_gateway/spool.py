@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,33 +57,27 @@ class Incoming:
         self._size += len(chunk)
         self.length += len(chunk)
         if self._size >= BATCH:
-            await self._flush()
+            await self._next(self._write)
 
     async def keep(self, shelf: str, digest: bytes) -> None:
         """Make the body durable under its digest. Raises Problem(digest-differs, storage-full)."""
-        await self._flush()
+        await self._next(self._finish, digest, self._spool.path(shelf, digest))
         await self._written()
+
+    def _finish(self, batch: list[bytes], digest: bytes, path: Path) -> None:
+        self._write(batch)
         if self._hash.digest() != digest:
             raise Problem("digest-differs")
-        try:
-            await asyncio.to_thread(self._rename, self._spool.path(shelf, digest))
-        except OSError as error:
-            raise storage_problem(error) from error
-
-    def _rename(self, path: Path) -> None:
-        if self._descriptor < 0:
-            self._descriptor = _create(self._path)
         os.fsync(self._descriptor)
         make_folder(path.parent)
         os.replace(self._path, path)
         sync_folder(path.parent)
 
-    async def _flush(self) -> None:
+    async def _next(self, work: Callable[..., None], *arguments: object) -> None:
+        """Begin the next batch's work in a thread. While it is hashed and written, the next arrives."""
         await self._written()
-        if self._gathered:
-            batch, self._gathered, self._size = self._gathered, [], 0
-            # While one batch is hashed and written, the next arrives.
-            self._writing = asyncio.create_task(asyncio.to_thread(self._write, batch))
+        batch, self._gathered, self._size = self._gathered, [], 0
+        self._writing = asyncio.create_task(asyncio.to_thread(work, batch, *arguments))
 
     async def _written(self) -> None:
         if self._writing is not None:

@@ -61,7 +61,7 @@ async def consistency(services: Use, _: Member, first: Size, second: Size) -> Re
 async def events(services: Use, _: Member, start: Size = 0) -> Response:
     """Leaves of the enclave's log from `start` on; none beyond its end."""
     async with services.context.database.reading() as session:
-        leaves = await leaves_from(session, start, link.MAX_LEAVES)
+        leaves = leaves_from(session, start, link.MAX_LEAVES)
     chosen: list[bytes] = []
     total = 0
     for leaf in leaves:
@@ -81,7 +81,7 @@ async def release(services: Use, _: Member, model: Annotated[str, Path(max_lengt
     if model not in services.vector_lengths:
         raise Problem("unknown-model")
     async with context.database.reading() as session:
-        found = await published(session, model)
+        found = published(session, model)
     if found is None:
         raise Problem("no-release")
     return FileResponse(context.spool.path(shelves.RELEASES, found.digest), media_type=web.CBOR)

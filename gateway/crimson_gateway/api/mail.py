@@ -11,7 +11,7 @@ from crimson_gateway.api.services import PROBLEMS, Node, Use, binary, existing, 
 from crimson_gateway.context import utc_now
 from crimson_gateway.problems import Problem
 from crimson_gateway.spool import Spool
-from crimson_gateway.store.letters import letters_for
+from crimson_gateway.store.letters import round_and_letters
 from crimson_gateway.store.rounds import mark_ready, oldest_open, round_by_id
 from crimson_gateway.store.tables import Letter, Round
 from crimson_protocol.wire import web
@@ -37,7 +37,7 @@ async def calls(services: Use, _: Node, after: After = 0, wait: Wait = 0) -> Res
 
     async def look() -> Round | None:
         async with services.context.database.reading() as session:
-            return await oldest_open(session, after)
+            return oldest_open(session, after)
 
     found = await services.context.bells.until("calls", look, wait)
     if found is None:
@@ -51,10 +51,10 @@ async def ready(services: Use, signed: Node, round_id: RoundId) -> Response:
     """The node trained for the round and waits for the offer of its next attempt."""
     context = services.context
     async with context.database.writing() as session:
-        round_ = existing(await round_by_id(session, round_id))
+        round_ = existing(round_by_id(session, round_id))
         if round_.state in web.OVER:
             raise Problem("round-over", f"it is {round_.state}")
-        await mark_ready(session, round_id, node_index(signed), utc_now())
+        mark_ready(session, round_id, node_index(signed), utc_now())
     context.wake()
     return Response(status_code=204)
 
@@ -78,9 +78,11 @@ async def mail(
 
     async def look() -> tuple[Round, Sequence[Letter]] | None:
         async with context.database.reading() as session:
-            round_ = existing(await round_by_id(session, round_id))
-            letters = await letters_for(session, round_id, round_.attempt, node, after)
-        last[:] = [(round_, letters)]
+            found = round_and_letters(session, round_id, node, after)
+        if found is None:
+            raise Problem("unknown-round")
+        round_, letters = found
+        last[:] = [found]
         moved = (state is not None and round_.state != state) or context.view.instance != instance
         return last[0] if letters or moved or round_.state in web.OVER else None
 

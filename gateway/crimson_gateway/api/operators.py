@@ -108,16 +108,16 @@ async def start_round(
     now = utc_now()
     seconds, key_id = int(now.timestamp()), signed.caller.key_id
     async with context.database.writing() as session:
-        before = await known_answer(session, key_id, idempotency_key, seconds)
+        before = known_answer(session, key_id, idempotency_key, seconds)
         if before is not None:
             if before.request != signed.digest:
                 raise Problem("idempotency-key-reused")
             return Response(before.body, before.status, media_type=JSON)
         deadline = now + timedelta(seconds=context.settings.gather_seconds)
         reopen = bytes.fromhex(order.reopen) if order.reopen else None
-        round_ = await add_round(session, order.model, reopen, now, deadline)
+        round_ = add_round(session, order.model, reopen, now, deadline)
         answer = view_of(round_, ()).model_dump_json().encode()
-        await keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
+        keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
     context.bells.ring("calls")
     context.wake()
     return Response(answer, 201, media_type=JSON)
@@ -132,8 +132,8 @@ async def rounds(
 ) -> RoundPage:
     """Rounds from the newest on."""
     async with services.context.database.reading() as session:
-        found = await newest_rounds(session, _before(cursor), limit + 1)
-        views = [view_of(round_, await faults_of(session, round_.id)) for round_ in found[:limit]]
+        found = newest_rounds(session, _before(cursor), limit + 1)
+        views = [view_of(round_, faults_of(session, round_.id)) for round_ in found[:limit]]
     more = len(found) > limit
     return RoundPage(rounds=views, next=_cursor(found[limit - 1].id) if more else None)
 
@@ -161,7 +161,7 @@ async def nodes(services: Use, _: Operator) -> NodeList:
     """Every node of the roster."""
     context = services.context
     async with context.database.reading() as session:
-        seen = await nodes_seen(session)
+        seen = nodes_seen(session)
     status = context.view.status
     endorsed = set(status.endorsed) if status is not None and context.view.connected else set()
     views = [
@@ -196,8 +196,8 @@ def view_of(round_: Round, faults: Sequence[Fault]) -> RoundView:
 
 async def _view(services: Services, round_id: int) -> RoundView:
     async with services.context.database.reading() as session:
-        round_ = existing(await round_by_id(session, round_id))
-        return view_of(round_, await faults_of(session, round_id))
+        round_ = existing(round_by_id(session, round_id))
+        return view_of(round_, faults_of(session, round_id))
 
 
 def _order(body: bytes) -> NewRound:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from crimson_gateway import shelves
 from crimson_gateway.api.mail import RoundId
@@ -67,10 +67,10 @@ async def endorsements(services: Use, signed: Endorsements) -> Response:
     _checked(services, node, body, frozenset({ENDORSE}))
     await context.spool.put(shelves.ENDORSEMENTS, body)
     async with context.database.writing() as session:
-        if await known_upload(session, None, node, signed.digest) is None:
-            if len(await uploads_of(session, None, 0, node)) >= MOST_ENDORSEMENTS:
+        if known_upload(session, None, node, signed.digest) is None:
+            if len(uploads_of(session, None, 0, node)) >= MOST_ENDORSEMENTS:
                 raise Problem("quota", f"at most {MOST_ENDORSEMENTS} endorsements wait for the enclave")
-            await add_upload(session, None, 0, node, ENDORSE, signed.digest, len(body), None, utc_now())
+            add_upload(session, None, 0, node, ENDORSE, signed.digest, len(body), None, utc_now())
     context.wake()
     return Response(status_code=202)
 
@@ -88,8 +88,8 @@ async def payloads(services: Use, signed: Vectors, round_id: RoundId, digest: Di
     if name.hex() != digest:
         raise Problem("digest-differs", "path and Content-Digest name different bodies")
     async with context.database.reading() as session:
-        round_ = _in_phase(await round_by_id(session, round_id), SUBMIT)
-        known = await _payload_quota(session, round_, node, name)
+        round_ = _in_phase(round_by_id(session, round_id), SUBMIT)
+        known = _payload_quota(session, round_, node, name)
     _exact_length(services, round_, signed.length)
     shelf = shelves.uploads(round_.id, round_.attempt)
     async with context.spool.receive(signed.length) as incoming:
@@ -113,20 +113,20 @@ async def envelopes(services: Use, signed: Envelopes, round_id: RoundId) -> Resp
     context, node = services.context, node_index(signed)
     body = await whole(signed.request, signed.length, signed.digest, context.settings)
     async with context.database.reading() as session:
-        if await known_upload(session, round_id, node, signed.digest) is not None:
+        if known_upload(session, round_id, node, signed.digest) is not None:
             return Response(status_code=202)
-        round_ = existing(await round_by_id(session, round_id))
+        round_ = existing(round_by_id(session, round_id))
         kinds = frozenset().union(*KINDS.values())
         envelope, message = _checked(services, node, body, kinds)
         _in_phase(round_, envelope.kind)
-        payload = await _announced(session, round_, node, message)
+        payload = _announced(session, round_, node, message)
     await context.spool.put(shelves.uploads(round_.id, round_.attempt), body)
     async with context.database.writing() as session:
-        now = _in_phase(await round_by_id(session, round_id), envelope.kind)
+        now = _in_phase(round_by_id(session, round_id), envelope.kind)
         if now.attempt != round_.attempt:
             raise Problem("wrong-phase", "the attempt is over")
-        if not await _control_quota(session, now, node, signed.digest):
-            await add_upload(
+        if not _control_quota(session, now, node, signed.digest):
+            add_upload(
                 session,
                 round_id,
                 now.attempt,
@@ -147,11 +147,11 @@ async def _note_payload(services: Services, round_: Round, node: int, signed: Si
     context, digest = services.context, signed.digest
     try:
         async with context.database.writing() as session:
-            now = _in_phase(await round_by_id(session, round_.id), SUBMIT)
+            now = _in_phase(round_by_id(session, round_.id), SUBMIT)
             if now.attempt != round_.attempt:
                 raise Problem("wrong-phase", "the attempt is over")
-            if not await _payload_quota(session, now, node, digest):
-                await add_payload(session, now.id, now.attempt, node, digest, signed.length, utc_now())
+            if not _payload_quota(session, now, node, digest):
+                add_payload(session, now.id, now.attempt, node, digest, signed.length, utc_now())
     except BaseException:
         context.spool.remove(shelves.uploads(round_.id, round_.attempt), digest)
         raise
@@ -192,27 +192,27 @@ def _exact_length(services: Services, round_: Round, length: int) -> None:
         raise Problem("body-too-short", text)
 
 
-async def _payload_quota(session: AsyncSession, round_: Round, node: int, digest: bytes) -> bool:
+def _payload_quota(session: Session, round_: Round, node: int, digest: bytes) -> bool:
     """Whether the vector is there already; Problem(quota) where it would be one too many."""
-    there = await payloads_of(session, round_.id, round_.attempt, node)
+    there = payloads_of(session, round_.id, round_.attempt, node)
     if digest not in there and len(there) >= MOST_PAYLOADS:
         raise Problem("quota", f"at most {MOST_PAYLOADS} vectors an attempt")
     return digest in there
 
 
-async def _control_quota(session: AsyncSession, round_: Round, node: int, digest: bytes) -> bool:
+def _control_quota(session: Session, round_: Round, node: int, digest: bytes) -> bool:
     """Whether the message is there already; Problem(quota) where it would be one too many."""
-    there = await uploads_of(session, round_.id, round_.attempt, node)
+    there = uploads_of(session, round_.id, round_.attempt, node)
     if digest not in there and len(there) >= MOST_CONTROLS:
         raise Problem("quota", f"at most {MOST_CONTROLS} messages an attempt")
     return digest in there
 
 
-async def _announced(session: AsyncSession, round_: Round, node: int, message: Record) -> bytes | None:
+def _announced(session: Session, round_: Round, node: int, message: Record) -> bytes | None:
     """Digest of the vector that a Submit announces."""
     if not isinstance(message, Submit):
         return None
-    payload = await known_payload(session, round_.id, round_.attempt, node, message.digest)
+    payload = known_payload(session, round_.id, round_.attempt, node, message.digest)
     if payload is None or payload.length != message.length:
         raise Problem("payload-missing")
     return message.digest

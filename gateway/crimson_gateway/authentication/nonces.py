@@ -30,7 +30,7 @@ class NonceBook:
     async def load(self, now: int) -> None:
         """Remember what was used before a restart."""
         async with self._database.reading() as session:
-            for key_id, nonce, expires in await live_nonces(session, now):
+            for key_id, nonce, expires in live_nonces(session, now):
                 self._spent[key_id, nonce] = expires
 
     async def spend(self, key_id: str, nonce: str, node: int | None, now: int) -> None:
@@ -60,8 +60,8 @@ class NonceBook:
         batch, self._pending = self._pending, []
         spoke, self._spoke = self._spoke, {}
         async with self._database.writing() as session:
-            await add_nonces(session, batch)
-            await nodes_spoke(session, spoke)
+            add_nonces(session, batch)
+            nodes_spoke(session, spoke)
             if now >= self._sweep:
-                await forget_nonces(session, now)
+                forget_nonces(session, now)
                 self._sweep = now + SWEEP_EVERY

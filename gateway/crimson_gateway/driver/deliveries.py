@@ -29,37 +29,65 @@ class Deliveries:
         """Nodes' words for the instance, before anything else."""
         context = self._context
         async with context.database.reading() as session:
-            pending = await pending_uploads(session, None, 0)
-        for upload in pending:
-            heard = await self._deliver(enclave, shelves.ENDORSEMENTS, upload, None)
-            async with context.database.writing() as session:
-                await mark_delivered(session, upload.id, _outcome(heard))
-                await forget_endorsements(session, upload.node, upload.digest)
-            context.spool.remove(shelves.ENDORSEMENTS, upload.digest)
+            pending = pending_uploads(session, None, 0)
+        heard: list[tuple[Upload, str | None]] = []
+        try:
+            for upload in pending:
+                answer = await self._deliver(enclave, shelves.ENDORSEMENTS, upload, None)
+                heard.append((upload, _outcome(answer)))
+        finally:
+            if heard:
+                async with context.database.writing() as session:
+                    for upload, outcome in heard:
+                        mark_delivered(session, [upload.id], outcome)
+                        forget_endorsements(session, upload.node, upload.digest)
+                for upload, _ in heard:
+                    context.spool.remove(shelves.ENDORSEMENTS, upload.digest)
 
     async def of_phase(self, enclave: EnclaveLink, round_: Round, status: link.Status) -> link.Status:
-        """Everything that waits for the running attempt; the status after it."""
+        """Everything that waits for the running attempt; the status after it.
+
+        What the enclave took is noted once for the whole turn. Whatever else became of a message is noted at
+        once, for what the enclave asks for again is chosen by outcomes.
+        """
         context = self._context
         self._fetches.serve_attempt(round_)
         async with context.database.reading() as session:
-            pending = await pending_uploads(session, round_.id, round_.attempt)
-        for upload in pending:
-            if upload.kind not in KINDS.get(status.phase, ()):
-                # Its phase is over. That it came late is no fault that the enclave should log.
+            pending = pending_uploads(session, round_.id, round_.attempt)
+        taken: list[int] = []
+        try:
+            for upload in pending:
+                status = await self._one(enclave, round_, upload, status, taken)
+                await self._questions.serve(enclave)
+        finally:
+            if taken:
                 async with context.database.writing() as session:
-                    await mark_delivered(session, upload.id, LATE)
-                context.metrics.deliveries.labels(LATE).inc()
-                continue
-            heard = await self._deliver(enclave, shelves.uploads(round_.id, round_.attempt), upload, round_)
-            faults = [(fault.culprit, fault.code) for fault in heard.faults] if heard else []
-            async with context.database.writing() as session:
-                await mark_delivered(session, upload.id, _outcome(heard))
-                await add_faults(session, round_.id, round_.attempt, faults)
-            if faults or upload.kind == COMPLAINT:
-                # A complaint may have ended the attempt: what waits behind it must not be blamed for that.
-                status = await enclave.status()
-            await self._questions.serve(enclave)
+                    mark_delivered(session, taken, None)
         return await enclave.status() if pending else status
+
+    async def _one(
+        self, enclave: EnclaveLink, round_: Round, upload: Upload, status: link.Status, taken: list[int]
+    ) -> link.Status:
+        context = self._context
+        if upload.kind not in KINDS.get(status.phase, ()):
+            # Its phase is over. That it came late is no fault that the enclave should log.
+            async with context.database.writing() as session:
+                mark_delivered(session, [upload.id], LATE)
+            context.metrics.deliveries.labels(LATE).inc()
+            return status
+        heard = await self._deliver(enclave, shelves.uploads(round_.id, round_.attempt), upload, round_)
+        outcome = _outcome(heard)
+        if outcome is None and upload.kind != COMPLAINT:
+            taken.append(upload.id)
+            return status
+        faults = [(fault.culprit, fault.code) for fault in heard.faults] if heard else []
+        async with context.database.writing() as session:
+            mark_delivered(session, [upload.id], outcome)
+            add_faults(session, round_.id, round_.attempt, faults)
+        if faults or upload.kind == COMPLAINT:
+            # A complaint may have ended the attempt: what waits behind it must not be blamed for that.
+            return await enclave.status()
+        return status
 
     async def _deliver(
         self, enclave: EnclaveLink, shelf: str, upload: Upload, round_: Round | None
@@ -68,7 +96,7 @@ class Deliveries:
         length = None
         if upload.payload is not None and round_ is not None:
             async with self._context.database.reading() as session:
-                payload = await known_payload(session, round_.id, round_.attempt, upload.node, upload.payload)
+                payload = known_payload(session, round_.id, round_.attempt, upload.node, upload.payload)
             if payload is None or not spool.path(shelf, upload.payload).exists():
                 return None
             length = payload.length

@@ -69,7 +69,7 @@ class Driver:
     async def _step(self, enclave: EnclaveLink) -> bool:
         """Move the oldest open round on; whether there may be more to do at once."""
         async with self._context.database.reading() as session:
-            round_ = await oldest_open(session)
+            round_ = oldest_open(session)
         status = self._context.view.status
         assert status is not None
         if round_ is None:

@@ -70,4 +70,4 @@ class Fetches:
 
     async def _upload(self, node: int, kind: int) -> Upload | None:
         async with self._context.database.reading() as session:
-            return await accepted_upload(session, *self._attempt, node, kind)
+            return accepted_upload(session, *self._attempt, node, kind)

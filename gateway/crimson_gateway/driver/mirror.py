@@ -24,7 +24,7 @@ class LogMirror:
     async def load(self) -> None:
         """Read the copy back after a restart."""
         async with self._database.reading() as session:
-            self._tree = MerkleLog(map(leaf_hash, await leaves_from(session, 0)))
+            self._tree = MerkleLog(map(leaf_hash, leaves_from(session, 0)))
 
     def proof(self, first: int, second: int) -> tuple[bytes, ...]:
         """Consistency proof between two sizes. Raises Problem(log-too-short, bad-parameter)."""
@@ -45,7 +45,7 @@ class LogMirror:
         nodes to judge, by the checkpoints that they saw.
         """
         async with self._database.reading() as session:
-            ours = await leaves_from(session, 0)
+            ours = leaves_from(session, 0)
         common = 0
         while common < min(len(ours), size):
             theirs = await self._page(link, common)
@@ -60,7 +60,7 @@ class LogMirror:
         dropped = len(ours) - common
         if dropped:
             async with self._database.writing() as session:
-                await replace_leaves(session, common, ())
+                replace_leaves(session, common, ())
             self._tree = MerkleLog(map(leaf_hash, ours[:common]))
         await self._extend(link, common, size)
         return dropped
@@ -69,7 +69,7 @@ class LogMirror:
         while start < size:
             leaves = await self._page(link, start)
             async with self._database.writing() as session:
-                await replace_leaves(session, start, leaves)
+                replace_leaves(session, start, leaves)
             for leaf in leaves:
                 self._tree.append(leaf)
             start += len(leaves)

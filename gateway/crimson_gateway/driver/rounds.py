@@ -69,18 +69,18 @@ class Rounds:
     async def instance_changed(self) -> None:
         """Nodes that wait for an offer know the instance before this one: they must vouch and report anew."""
         async with self._context.database.reading() as session:
-            round_ = await oldest_open(session)
+            round_ = oldest_open(session)
         if round_ is not None:
             if round_.state == GATHERING:
                 async with self._context.database.writing() as session:
-                    await forget_ready(session, round_.id)
+                    forget_ready(session, round_.id)
             self._context.bells.ring(("mail", round_.id))
 
     async def _gather(self, enclave: EnclaveLink, status: link.Status, round_: Round) -> bool:
         context, now = self._context, utc_now()
         active = frozenset(context.policy.active())
         async with context.database.reading() as session:
-            ready = await ready_nodes(session, round_.id) & active
+            ready = ready_nodes(session, round_.id) & active
         await self._transitions.show_waiting(round_, active - ready)
         late = now >= round_.deadline
         if ready != active and not late:
@@ -132,7 +132,7 @@ class Rounds:
         waiting = set(status.waiting)
         if status.phase == FIRST:
             async with self._context.database.reading() as session:
-                waiting &= await ready_nodes(session, round_.id)
+                waiting &= ready_nodes(session, round_.id)
         await self._transitions.show_waiting(round_, waiting)
         if not waiting or utc_now() >= round_.deadline:
             return True

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from crimson_gateway import shelves
 from crimson_gateway.context import Context, utc_now
-from crimson_gateway.store.letters import add_letter, forget_letters, publish
+from crimson_gateway.store.letters import add_letters, forget_letters, publish
 from crimson_gateway.store.rounds import change_round, forget_ready, set_waiting
 from crimson_gateway.store.tables import Round
 from crimson_protocol.refusal import Refusal
@@ -48,8 +48,8 @@ class Transitions:
         """A phase begins: its letters and the round's state become visible together."""
         context, now = self._context, utc_now()
         async with context.database.writing() as session:
-            await self._add_letters(session, round_, heeded)
-            await change_round(
+            self._add_letters(session, round_, heeded)
+            change_round(
                 session,
                 round_.id,
                 state=state,
@@ -76,9 +76,9 @@ class Transitions:
             await self.end(round_, "aborted" if status.again else "lost", code, heeded)
             return
         async with context.database.writing() as session:
-            await self._add_letters(session, round_, heeded)
-            await forget_ready(session, round_.id)
-            await change_round(
+            self._add_letters(session, round_, heeded)
+            forget_ready(session, round_.id)
+            change_round(
                 session,
                 round_.id,
                 state=GATHERING,
@@ -102,11 +102,11 @@ class Transitions:
         assert state in OVER
         context = self._context
         async with context.database.writing() as session:
-            await self._add_letters(session, round_, heeded or [])
+            self._add_letters(session, round_, heeded or [])
             if published is not None:
-                await publish(session, round_.model, round_.number, published)
-            await forget_letters(session, round_.id - LETTERS_KEPT)
-            await change_round(session, round_.id, state=state, code=code, waiting="[]")
+                publish(session, round_.model, round_.number, published)
+            forget_letters(session, round_.id - LETTERS_KEPT)
+            change_round(session, round_.id, state=state, code=code, waiting="[]")
         context.log.info("round over", round=round_.id, attempt=round_.attempt, state=state, code=code)
         context.metrics.rounds_over.labels(state).inc()
         context.spool.clear(shelves.attempts(round_.id))
@@ -115,19 +115,9 @@ class Transitions:
                 context.spool.clear(shelves.round_folder(int(name)))
         self._ring(round_)
 
-    async def _add_letters(self, session: AsyncSession, round_: Round, heeded: list[Heeded]) -> None:
-        now = utc_now()
-        for letter in heeded:
-            await add_letter(
-                session,
-                round_,
-                round_.attempt,
-                letter.recipient,
-                letter.kind,
-                letter.digest,
-                letter.length,
-                now,
-            )
+    def _add_letters(self, session: Session, round_: Round, heeded: list[Heeded]) -> None:
+        said = [(letter.recipient, letter.kind, letter.digest, letter.length) for letter in heeded]
+        add_letters(session, round_, said, utc_now())
 
     async def show_waiting(self, round_: Round, nodes: set[int] | frozenset[int]) -> None:
         """Note whose part is outstanding, where that changed."""
@@ -135,7 +125,7 @@ class Transitions:
         if json.loads(round_.waiting) == names:
             return
         async with self._context.database.writing() as session:
-            await set_waiting(session, round_, names)
+            set_waiting(session, round_, names)
         self._context.bells.ring(("round", round_.id))
 
     def _ring(self, round_: Round) -> None:

@@ -1,7 +1,7 @@
 """What an Idempotency-Key was answered with."""
 
 from sqlalchemy import delete
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from crimson_gateway.store.tables import Answer
 
@@ -9,17 +9,17 @@ LIFETIME = 86_400
 """Seconds for which the same key gives the same answer."""
 
 
-async def known_answer(session: AsyncSession, key_id: str, key: str, now: int) -> Answer | None:
+def known_answer(session: Session, key_id: str, key: str, now: int) -> Answer | None:
     """The answer that was given before."""
-    answer = await session.get(Answer, (key_id, key))
+    answer = session.get(Answer, (key_id, key))
     return answer if answer is not None and answer.expires > now else None
 
 
-async def keep_answer(
-    session: AsyncSession, key_id: str, key: str, request: bytes, status: int, body: bytes, now: int
+def keep_answer(
+    session: Session, key_id: str, key: str, request: bytes, status: int, body: bytes, now: int
 ) -> None:
     """Note an answer in the transaction that it reports; old ones go."""
-    await session.execute(delete(Answer).where(Answer.expires <= now))
+    session.execute(delete(Answer).where(Answer.expires <= now))
     session.add(
         Answer(key_id=key_id, key=key, request=request, status=status, body=body, expires=now + LIFETIME)
     )

@@ -3,68 +3,51 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy.orm import Session
 
+from crimson_gateway.store.put import put
 from crimson_gateway.store.tables import Letter, Published, Round
 
 MOST = 256
+Said = tuple[int | None, int, bytes, int]
+"""Recipient (None: all), kind, digest and length of a message."""
 
 
-async def add_letter(
-    session: AsyncSession,
-    round_: Round,
-    attempt: int,
-    recipient: int | None,
-    kind: int,
-    digest: bytes,
-    length: int,
-    now: datetime,
-) -> None:
-    """One message for a node, or for all."""
-    session.add(
-        Letter(
-            round_id=round_.id,
-            attempt=attempt,
-            recipient=recipient,
-            kind=kind,
-            digest=digest,
-            length=length,
-            at=now,
-        )
+def add_letters(session: Session, round_: Round, said: Sequence[Said], now: datetime) -> None:
+    """Messages of the round's attempt, each for a node or for all. Their sequence numbers follow their order."""
+    if said:
+        place = {"round_id": round_.id, "attempt": round_.attempt, "at": now}
+        names = ("recipient", "kind", "digest", "length")
+        # One statement for each row, in order: that is what gives out the numbers.
+        session.execute(insert(Letter), [{**place, **dict(zip(names, row, strict=True))} for row in said])
+
+
+def round_and_letters(
+    session: Session, round_id: int, node: int, after: int
+) -> tuple[Round, list[Letter]] | None:
+    """A round, with its running attempt's letters to a node or to all, after a sequence number, in order."""
+    theirs = and_(
+        Letter.round_id == Round.id,
+        Letter.attempt == Round.attempt,
+        Letter.sequence > after,
+        or_(Letter.recipient.is_(None), Letter.recipient == node),
     )
-    # Letters get their sequence numbers in the order in which they were said.
-    await session.flush()
+    query = select(Round, Letter).outerjoin(Letter, theirs).where(Round.id == round_id)
+    rows = session.execute(query.order_by(Letter.sequence).limit(MOST)).all()
+    return (rows[0][0], [letter for _, letter in rows if letter is not None]) if rows else None
 
 
-async def letters_for(
-    session: AsyncSession, round_id: int, attempt: int, node: int, after: int
-) -> Sequence[Letter]:
-    """Letters of one attempt to a node or to all, after a sequence number, in order."""
-    query = (
-        select(Letter)
-        .where(
-            Letter.round_id == round_id,
-            Letter.attempt == attempt,
-            Letter.sequence > after,
-            or_(Letter.recipient.is_(None), Letter.recipient == node),
-        )
-        .order_by(Letter.sequence)
-        .limit(MOST)
-    )
-    return (await session.scalars(query)).all()
-
-
-async def forget_letters(session: AsyncSession, before: int) -> None:
+def forget_letters(session: Session, before: int) -> None:
     """Letters of rounds with an id below `before` are not needed any more."""
-    await session.execute(delete(Letter).where(Letter.round_id < before))
+    session.execute(delete(Letter).where(Letter.round_id < before))
 
 
-async def publish(session: AsyncSession, model: str, number: int, digest: bytes) -> None:
+def publish(session: Session, model: str, number: int, digest: bytes) -> None:
     """The model's newest release."""
-    await session.merge(Published(model=model, round=number, digest=digest))
+    put(session, Published, {"model": model}, {"round": number, "digest": digest})
 
 
-async def published(session: AsyncSession, model: str) -> Published | None:
+def published(session: Session, model: str) -> Published | None:
     """The model's newest release, if there is one."""
-    return await session.get(Published, model)
+    return session.get(Published, model)

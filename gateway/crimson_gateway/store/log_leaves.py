@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from crimson_gateway.store.tables import Leaf
 
 
-async def leaves_from(session: AsyncSession, start: int, limit: int | None = None) -> Sequence[bytes]:
+def leaves_from(session: Session, start: int, limit: int | None = None) -> Sequence[bytes]:
     """Leaves from an index on, in order."""
     query = select(Leaf.data).where(Leaf.index >= start).order_by(Leaf.index)
-    return (await session.scalars(query if limit is None else query.limit(limit))).all()
+    return (session.scalars(query if limit is None else query.limit(limit))).all()
 
 
-async def replace_leaves(session: AsyncSession, start: int, leaves: Sequence[bytes]) -> None:
+def replace_leaves(session: Session, start: int, leaves: Sequence[bytes]) -> None:
     """Everything from `start` on becomes `leaves`."""
-    await session.execute(delete(Leaf).where(Leaf.index >= start))
+    session.execute(delete(Leaf).where(Leaf.index >= start))
     session.add_all(Leaf(index=start + place, data=data) for place, data in enumerate(leaves))

@@ -5,15 +5,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
+from crimson_gateway.store.put import put
 from crimson_gateway.store.tables import Fault, Ready, Round
 from crimson_protocol.wire.web import GATHERING, OVER
 
 
-async def add_round(
-    session: AsyncSession, model: str, reopen: bytes | None, now: datetime, deadline: datetime
-) -> Round:
+def add_round(session: Session, model: str, reopen: bytes | None, now: datetime, deadline: datetime) -> Round:
     """A round that waits for its nodes."""
     round_ = Round(
         model=model,
@@ -28,76 +27,74 @@ async def add_round(
         version=1,
     )
     session.add(round_)
-    await session.flush()
+    session.flush()
     return round_
 
 
-async def round_by_id(session: AsyncSession, round_id: int) -> Round | None:
+def round_by_id(session: Session, round_id: int) -> Round | None:
     """One round, fresh from the database."""
-    return await session.get(Round, round_id)
+    return session.get(Round, round_id)
 
 
-async def oldest_open(session: AsyncSession, after: int = 0) -> Round | None:
+def oldest_open(session: Session, after: int = 0) -> Round | None:
     """The oldest round that is not over, with an id above `after`."""
     query = select(Round).where(Round.id > after, Round.state.not_in(OVER)).order_by(Round.id).limit(1)
-    return (await session.scalars(query)).first()
+    return (session.scalars(query)).first()
 
 
-async def newest_rounds(session: AsyncSession, before: int | None, limit: int) -> Sequence[Round]:
+def newest_rounds(session: Session, before: int | None, limit: int) -> Sequence[Round]:
     """Rounds from the newest on, with ids below `before`."""
     query = select(Round).order_by(Round.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Round.id < before)
-    return (await session.scalars(query)).all()
+    return (session.scalars(query)).all()
 
 
-async def count_by_state(session: AsyncSession) -> dict[str, int]:
+def count_by_state(session: Session) -> dict[str, int]:
     """How many rounds are in each state."""
-    rows = await session.execute(select(Round.state, func.count()).group_by(Round.state))
+    rows = session.execute(select(Round.state, func.count()).group_by(Round.state))
     return {row.state: row[1] for row in rows}
 
 
-async def change_round(session: AsyncSession, round_id: int, **values: object) -> None:
+def change_round(session: Session, round_id: int, **values: object) -> None:
     """Change a round; everybody who watches it sees a new version."""
-    await session.execute(
-        update(Round).where(Round.id == round_id).values(version=Round.version + 1, **values)
-    )
+    session.execute(update(Round).where(Round.id == round_id).values(version=Round.version + 1, **values))
 
 
-async def set_waiting(session: AsyncSession, round_: Round, nodes: Sequence[str]) -> None:
+def set_waiting(session: Session, round_: Round, nodes: Sequence[str]) -> None:
     """Note whose part is outstanding."""
     round_.waiting = json.dumps(list(nodes))
-    await change_round(session, round_.id, waiting=round_.waiting)
+    change_round(session, round_.id, waiting=round_.waiting)
 
 
-async def mark_ready(session: AsyncSession, round_id: int, node: int, now: datetime) -> None:
+def mark_ready(session: Session, round_id: int, node: int, now: datetime) -> None:
     """A node trained and waits for the offer."""
-    await session.merge(Ready(round_id=round_id, node=node, at=now))
+    put(session, Ready, {"round_id": round_id, "node": node}, {"at": now})
 
 
-async def ready_nodes(session: AsyncSession, round_id: int) -> frozenset[int]:
+def ready_nodes(session: Session, round_id: int) -> frozenset[int]:
     """Nodes that wait for the round's offer."""
-    return frozenset(await session.scalars(select(Ready.node).where(Ready.round_id == round_id)))
+    return frozenset(session.scalars(select(Ready.node).where(Ready.round_id == round_id)))
 
 
-async def forget_ready(session: AsyncSession, round_id: int) -> None:
+def forget_ready(session: Session, round_id: int) -> None:
     """The next attempt needs every node's word anew."""
-    await session.execute(delete(Ready).where(Ready.round_id == round_id))
+    session.execute(delete(Ready).where(Ready.round_id == round_id))
 
 
-async def add_faults(
-    session: AsyncSession, round_id: int, attempt: int, faults: Collection[tuple[str | None, str]]
+def add_faults(
+    session: Session, round_id: int, attempt: int, faults: Collection[tuple[str | None, str]]
 ) -> None:
     """Note what the enclave found, each once per attempt."""
-    known = {(fault.culprit, fault.code) for fault in await faults_of(session, round_id, attempt)}
+    known = {(fault.culprit, fault.code) for fault in faults_of(session, round_id, attempt)}
     for culprit, code in faults:
         if (culprit, code) not in known:
             session.add(Fault(round_id=round_id, attempt=attempt, culprit=culprit, code=code))
 
 
-async def faults_of(session: AsyncSession, round_id: int, attempt: int | None = None) -> Sequence[Fault]:
+def faults_of(session: Session, round_id: int, attempt: int | None = None) -> Sequence[Fault]:
     """Faults of a round, or of one attempt, in the order they were found."""
     query = select(Fault).where(Fault.round_id == round_id).order_by(Fault.id)
     if attempt is not None:
         query = query.where(Fault.attempt == attempt)
-    return (await session.scalars(query)).all()
+    return (session.scalars(query)).all()

@@ -4,37 +4,38 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
+from crimson_gateway.store.put import put
 from crimson_gateway.store.tables import NodeSeen, Nonce
 
 
-async def live_nonces(session: AsyncSession, now: int) -> Sequence[tuple[str, str, int]]:
+def live_nonces(session: Session, now: int) -> Sequence[tuple[str, str, int]]:
     """(key id, nonce, expiry) of every nonce that still counts."""
-    rows = await session.execute(
+    rows = session.execute(
         select(Nonce.key_id, Nonce.nonce, Nonce.expires).where(Nonce.expires > now).order_by(Nonce.expires)
     )
     return [(key_id, nonce, expires) for key_id, nonce, expires in rows]
 
 
-async def forget_nonces(session: AsyncSession, now: int) -> None:
+def forget_nonces(session: Session, now: int) -> None:
     """Expired nonces go."""
-    await session.execute(delete(Nonce).where(Nonce.expires <= now))
+    session.execute(delete(Nonce).where(Nonce.expires <= now))
 
 
-async def add_nonces(session: AsyncSession, spent: Sequence[tuple[str, str, int]]) -> None:
+def add_nonces(session: Session, spent: Sequence[tuple[str, str, int]]) -> None:
     """Note nonces that were used."""
     rows = [{"key_id": key_id, "nonce": nonce, "expires": expires} for key_id, nonce, expires in spent]
     if rows:
-        await session.execute(insert(Nonce), rows)
+        session.execute(insert(Nonce), rows)
 
 
-async def nodes_spoke(session: AsyncSession, nodes: Mapping[int, datetime]) -> None:
+def nodes_spoke(session: Session, nodes: Mapping[int, datetime]) -> None:
     """Note when nodes last spoke."""
     for node, at in nodes.items():
-        await session.merge(NodeSeen(node=node, at=at))
+        put(session, NodeSeen, {"node": node}, {"at": at})
 
 
-async def nodes_seen(session: AsyncSession) -> dict[int, datetime]:
+def nodes_seen(session: Session) -> dict[int, datetime]:
     """When each node last spoke."""
-    return {row.node: row.at for row in await session.scalars(select(NodeSeen))}
+    return {row.node: row.at for row in session.scalars(select(NodeSeen))}

@@ -4,31 +4,30 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
+from crimson_gateway.store.put import put
 from crimson_gateway.store.tables import Payload, Upload
 
 MOST_CONTROLS, MOST_PAYLOADS, MOST_ENDORSEMENTS = 16, 2, 4
 """Per node: messages and vectors of one attempt, and endorsements that wait. An honest node needs fewer."""
 
 
-async def known_upload(
-    session: AsyncSession, round_id: int | None, node: int, digest: bytes
-) -> Upload | None:
+def known_upload(session: Session, round_id: int | None, node: int, digest: bytes) -> Upload | None:
     """The same message, where it came before."""
     query = select(Upload).where(Upload.node == node, Upload.digest == digest, _round_is(round_id))
-    return (await session.scalars(query)).first()
+    return (session.scalars(query)).first()
 
 
-async def uploads_of(session: AsyncSession, round_id: int | None, attempt: int, node: int) -> Sequence[bytes]:
+def uploads_of(session: Session, round_id: int | None, attempt: int, node: int) -> Sequence[bytes]:
     """Digests of a node's messages in one attempt; of its endorsements, those that were not delivered yet."""
     query = select(Upload.digest).where(Upload.node == node, _round_is(round_id))
     query = query.where(Upload.delivered.is_(False) if round_id is None else Upload.attempt == attempt)
-    return (await session.scalars(query)).all()
+    return (session.scalars(query)).all()
 
 
-async def add_upload(
-    session: AsyncSession,
+def add_upload(
+    session: Session,
     round_id: int | None,
     attempt: int,
     node: int,
@@ -54,26 +53,23 @@ async def add_upload(
     )
 
 
-async def pending_uploads(session: AsyncSession, round_id: int | None, attempt: int) -> Sequence[Upload]:
+def pending_uploads(session: Session, round_id: int | None, attempt: int) -> Sequence[Upload]:
     """Messages that the enclave has not dealt with, in the order in which they came."""
     query = (
         select(Upload)
         .where(_round_is(round_id), Upload.attempt == attempt, Upload.delivered.is_(False))
         .order_by(Upload.id)
     )
-    return (await session.scalars(query)).all()
+    return (session.scalars(query)).all()
 
 
-async def mark_delivered(session: AsyncSession, upload_id: int, outcome: str | None) -> None:
-    """The enclave dealt with it, or it came too late to matter."""
-    await session.execute(
-        update(Upload).where(Upload.id == upload_id).values(delivered=True, outcome=outcome)
-    )
+def mark_delivered(session: Session, uploads: Sequence[int], outcome: str | None) -> None:
+    """The enclave dealt with these (at least one), or they came too late to matter."""
+    rows = [{"id": upload, "delivered": True, "outcome": outcome} for upload in uploads]
+    session.execute(update(Upload), rows)
 
 
-async def accepted_upload(
-    session: AsyncSession, round_id: int, attempt: int, node: int, kind: int
-) -> Upload | None:
+def accepted_upload(session: Session, round_id: int, attempt: int, node: int, kind: int) -> Upload | None:
     """The message of a kind that the enclave took from a node in this attempt."""
     query = (
         select(Upload)
@@ -88,41 +84,38 @@ async def accepted_upload(
         .order_by(Upload.delivered.desc(), Upload.id)
         .limit(1)
     )
-    return (await session.scalars(query)).first()
+    return (session.scalars(query)).first()
 
 
-async def forget_endorsements(session: AsyncSession, node: int, keep: bytes) -> None:
+def forget_endorsements(session: Session, node: int, keep: bytes) -> None:
     """A node's endorsements of earlier instances are not needed any more."""
-    await session.execute(
+    session.execute(
         delete(Upload).where(
             Upload.round_id.is_(None), Upload.node == node, Upload.delivered, Upload.digest != keep
         )
     )
 
 
-async def known_payload(
-    session: AsyncSession, round_id: int, attempt: int, node: int, digest: bytes
-) -> Payload | None:
+def known_payload(session: Session, round_id: int, attempt: int, node: int, digest: bytes) -> Payload | None:
     """A vector that the node uploaded in this attempt."""
-    payload = await session.get(Payload, (round_id, node, digest))
+    payload = session.get(Payload, (round_id, node, digest))
     return payload if payload is not None and payload.attempt == attempt else None
 
 
-async def payloads_of(session: AsyncSession, round_id: int, attempt: int, node: int) -> Sequence[bytes]:
+def payloads_of(session: Session, round_id: int, attempt: int, node: int) -> Sequence[bytes]:
     """Digests of a node's vectors in one attempt."""
     query = select(Payload.digest).where(
         Payload.round_id == round_id, Payload.attempt == attempt, Payload.node == node
     )
-    return (await session.scalars(query)).all()
+    return (session.scalars(query)).all()
 
 
-async def add_payload(
-    session: AsyncSession, round_id: int, attempt: int, node: int, digest: bytes, length: int, now: datetime
+def add_payload(
+    session: Session, round_id: int, attempt: int, node: int, digest: bytes, length: int, now: datetime
 ) -> None:
     """A vector whose bytes are durable in the spool."""
-    await session.merge(
-        Payload(round_id=round_id, node=node, digest=digest, attempt=attempt, length=length, at=now)
-    )
+    key = {"round_id": round_id, "node": node, "digest": digest}
+    put(session, Payload, key, {"attempt": attempt, "length": length, "at": now})
 
 
 def _round_is(round_id: int | None):  # type: ignore[no-untyped-def]

@@ -87,8 +87,7 @@ class ProcessEngine:
         enclave = self.start_enclave()
         gateway = self.start_gateway()
         self._refuse_unsandboxed(enclave.ready())
-        told = gateway.ready()
-        url, self.metrics = told["url"], str(told["metrics"])
+        url = gateway.ready()["url"]
         # Started again after a kill, it must be where the nodes look for it.
         fix_port(self.homes, url)
         for index in range(len(self.parties.names)):
@@ -197,8 +196,10 @@ class ProcessEngine:
 
     def _traffic(self) -> Traffic:
         """Bytes of bodies as the gateway counted them since its last start."""
+        # Counts are on a port that is new at every start.
+        metrics = self.supervisor.children["gateway"].ready()["metrics"]
         try:
-            text = httpx.get(f"{self.metrics}/metrics", trust_env=False, timeout=10).text
+            text = httpx.get(f"{metrics}/metrics", trust_env=False, timeout=10).text
         except httpx.HTTPError as error:
             raise GatewayFailed(f"the gateway's counts cannot be read: {error}") from error
         traffic = Traffic()
