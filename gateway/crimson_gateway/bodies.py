@@ -22,10 +22,15 @@ async def arriving(request: Request, length: int, settings: GatewaySettings) -> 
     with _Watch(settings) as watch:
         while more:
             try:
-                message = await watch.over(request.receive(), received)
-            except TimeoutError as error:
+                watch.begin(received)
+                message = await request.receive()
+            except asyncio.CancelledError as error:
+                if not watch.ended_it():
+                    raise
                 text = f"{received} of {length} bytes came"
                 raise Problem("body-too-slow", text, headers={"Connection": "close"}) from error
+            finally:
+                watch.pause()
             if message["type"] != "http.request":
                 raise Problem("body-too-short", f"{received} of {length} bytes came")
             chunk: bytes = message.get("body", b"")
@@ -59,20 +64,20 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
-    async def over(self, receiving: Awaitable[Message], received: int) -> Message:
-        """The next message, where `received` bytes came before it. Raises TimeoutError."""
+    def begin(self, received: int) -> None:
+        """The sender's time runs, for the next message after `received` bytes. When it is over, this task's wait
+        is cancelled."""
         self._due = min(self._allowed + received / self._rate, self._loop.time() + self._stall)
         if self._due < self._timer.when():
             self._set(self._due)
-        try:
-            return await receiving
-        except asyncio.CancelledError as error:
-            if self._over and self._task.uncancel() <= self._asked:
-                raise TimeoutError from error
-            raise
-        finally:
-            # What is done with a message is not the sender's time.
-            self._due = None
+
+    def pause(self) -> None:
+        """A message came: what is done with it is not the sender's time."""
+        self._due = None
+
+    def ended_it(self) -> bool:
+        """Whether the cancellation that was caught is this watch's, and nobody else's."""
+        return self._over and self._task.uncancel() <= self._asked
 
     def _look(self) -> None:
         now = self._loop.time()

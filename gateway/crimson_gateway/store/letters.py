@@ -3,13 +3,29 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, insert, or_, select
 from sqlalchemy.orm import Session
 
 from crimson_gateway.store.put import put
 from crimson_gateway.store.tables import Letter, Published, Round
 
 MOST = 256
+# Every long-poll asks this at every ring: it is put together once.
+_MAIL = (
+    select(Round, Letter)
+    .outerjoin(
+        Letter,
+        and_(
+            Letter.round_id == Round.id,
+            Letter.attempt == Round.attempt,
+            Letter.sequence > bindparam("after"),
+            or_(Letter.recipient.is_(None), Letter.recipient == bindparam("node")),
+        ),
+    )
+    .where(Round.id == bindparam("round"))
+    .order_by(Letter.sequence)
+    .limit(MOST)
+)
 Said = tuple[int | None, int, bytes, int]
 """Recipient (None: all), kind, digest and length of a message."""
 
@@ -27,14 +43,7 @@ def round_and_letters(
     session: Session, round_id: int, node: int, after: int
 ) -> tuple[Round, list[Letter]] | None:
     """A round, with its running attempt's letters to a node or to all, after a sequence number, in order."""
-    theirs = and_(
-        Letter.round_id == Round.id,
-        Letter.attempt == Round.attempt,
-        Letter.sequence > after,
-        or_(Letter.recipient.is_(None), Letter.recipient == node),
-    )
-    query = select(Round, Letter).outerjoin(Letter, theirs).where(Round.id == round_id)
-    rows = session.execute(query.order_by(Letter.sequence).limit(MOST)).all()
+    rows = session.execute(_MAIL, {"round": round_id, "node": node, "after": after}).all()
     return (rows[0][0], [letter for _, letter in rows if letter is not None]) if rows else None
 
 
