@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Self
 
 from starlette.requests import Request
-from starlette.types import Message
 
 from crimson_gateway.problems import Problem
 from crimson_gateway.settings import GatewaySettings
