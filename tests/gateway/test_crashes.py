@@ -1,5 +1,6 @@
 """kill -9 of gateway and enclave at any moment: what was acknowledged is kept, and the round goes on or ends."""
 
+import sqlite3
 import threading
 import time
 
@@ -157,3 +158,17 @@ def test_sigterm_ends_long_polls_at_once_and_leaves_no_process(federate):
     assert federation.stop() == 0
     waiting.join(5)
     assert answers == [204]
+
+
+def test_a_round_of_a_model_that_the_policy_no_longer_lists_holds_nobody_up(federate):
+    federation = federate()
+    retired = federation.order_round()["id"]
+    federation.kill()
+    with sqlite3.connect(federation.home / "gateway.db") as database:
+        database.execute("update rounds set model = 'retired' where id = ?", (retired,))
+    federation.start()
+    next_ = federation.order_round()["id"]
+    assert federation.wait_until(retired, "lost")["code"] == "model-rejected"
+    together = Together(federation.hospitals(), after=retired)
+    assert federation.wait_until(next_, "released")
+    together.join()

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from crimson_gateway.authentication import NonceBook
 from crimson_gateway.store import database as store
 from crimson_gateway.store.database import Database
 from crimson_gateway.store.letters import add_letters, round_and_letters
 from crimson_gateway.store.log_leaves import leaves_from, replace_leaves
 from crimson_gateway.store.rounds import add_round, mark_ready, ready_nodes
+from crimson_gateway.store.seen import live_nonces
+from crimson_protocol.wire import web
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -173,3 +176,25 @@ def test_a_node_that_reports_ready_twice_is_ready_once(play):
             assert ready_nodes(session, round_.id) == {3}
 
     play(scene)
+
+
+def test_an_expired_nonce_used_again_spoils_nobodys_commit(play):
+    """Its row may be there still; those who share the commit must not pay for it."""
+
+    async def scene(database):
+        book, now = NonceBook(database), 1_900_000_000
+        await book.spend("a", "again", None, now)
+        later = now + web.NONCE_LIFETIME + 1
+        book._sweep = later + 1000
+        await asyncio.gather(
+            *(book.spend(key, nonce, None, later) for key, nonce in (("a", "again"), ("b", "new")))
+        )
+        async with database.reading() as session:
+            return {(key, nonce) for key, nonce, _ in live_nonces(session, later)}
+
+    assert play(scene) == {("a", "again"), ("b", "new")}
+
+
+def test_a_nonce_outlives_every_request_that_carries_it():
+    """Signed as far ahead as counts, a request is refused by its nonce or by its time, whenever it comes again."""
+    assert web.NONCE_LIFETIME > 2 * web.MAX_SKEW

@@ -17,6 +17,7 @@ from crimson_protocol.secret.key_files import to_pem
 from crimson_protocol.secret.keys import IdentityKey
 from crimson_protocol.wire import web
 from crimson_protocol.wire.messages.advertise import Advertise
+from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.submit import Submit
 
 NODES = 5
@@ -295,3 +296,24 @@ def test_a_vector_under_another_name_is_refused(calm, round_id, node):
 def test_every_error_is_a_problem(node, method, path, code):
     found = problem(node.ask(method, path))
     assert found == code or (code == "bad-parameter" and found == "not-found")
+
+
+def test_refused_endorsements_leave_no_file(calm):
+    """Without an enclave nothing takes them away: the quota holds on the disk as well."""
+    identity, client = calm.parties.identities[3], calm.client(3)
+    codes = []
+    for epoch in range(1, 13):
+        body = sign_message(identity, 3, Endorse("federation", 3, epoch, bytes(32)))
+        answer = client.ask("POST", "/v1/endorsements", body)
+        codes.append(answer.status_code if answer.status_code == 202 else problem(answer))
+    accepted = codes.count(202)
+    assert 0 < accepted < 12 and set(codes[accepted:]) == {"quota"}
+    kept = [path for path in (calm.home / "spool").rglob("*") if path.is_file() and "endorse" in str(path)]
+    assert len(kept) == accepted
+
+
+def test_invented_methods_make_no_new_counts(calm, node):
+    for number in range(20):
+        node.http.request(f"INVENTED{number}", f"{calm.url}/v1/policy")
+    counts = httpx.get(f"{calm.metrics}/metrics").text
+    assert "INVENTED" not in counts and 'method="other"' in counts

@@ -65,11 +65,12 @@ async def endorsements(services: Use, signed: Endorsements) -> Response:
     context, node = services.context, node_index(signed)
     body = await whole(signed.request, signed.length, signed.digest, context.settings)
     _checked(services, node, body, frozenset({ENDORSE}))
+    async with context.database.reading() as session:
+        # Looked at before a byte is kept, so that a quota bounds the disk as well.
+        _endorsement_quota(session, node, signed.digest)
     await context.spool.put(shelves.ENDORSEMENTS, body)
     async with context.database.writing() as session:
-        if known_upload(session, None, node, signed.digest) is None:
-            if len(uploads_of(session, None, 0, node)) >= MOST_ENDORSEMENTS:
-                raise Problem("quota", f"at most {MOST_ENDORSEMENTS} endorsements wait for the enclave")
+        if not _endorsement_quota(session, node, signed.digest):
             add_upload(session, None, 0, node, ENDORSE, signed.digest, len(body), None, utc_now())
     context.wake()
     return Response(status_code=202)
@@ -119,6 +120,7 @@ async def envelopes(services: Use, signed: Envelopes, round_id: RoundId) -> Resp
         kinds = frozenset().union(*KINDS.values())
         envelope, message = _checked(services, node, body, kinds)
         _in_phase(round_, envelope.kind)
+        _control_quota(session, round_, node, signed.digest)
         payload = _announced(session, round_, node, message)
     await context.spool.put(shelves.uploads(round_.id, round_.attempt), body)
     async with context.database.writing() as session:
@@ -206,6 +208,15 @@ def _control_quota(session: Session, round_: Round, node: int, digest: bytes) ->
     if digest not in there and len(there) >= MOST_CONTROLS:
         raise Problem("quota", f"at most {MOST_CONTROLS} messages an attempt")
     return digest in there
+
+
+def _endorsement_quota(session: Session, node: int, digest: bytes) -> bool:
+    """Whether the endorsement is there already; Problem(quota) where it would be one too many."""
+    if known_upload(session, None, node, digest) is not None:
+        return True
+    if len(uploads_of(session, None, 0, node)) >= MOST_ENDORSEMENTS:
+        raise Problem("quota", f"at most {MOST_ENDORSEMENTS} endorsements wait for the enclave")
+    return False
 
 
 def _announced(session: Session, round_: Round, node: int, message: Record) -> bytes | None:

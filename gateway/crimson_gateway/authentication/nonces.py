@@ -54,6 +54,7 @@ class NonceBook:
         if self._commit is running:
             self._commit = asyncio.create_task(self._write(now))
         assert self._commit is not None
+        # A commit that fails fails everybody who waited for it: their requests have had no effect yet.
         await asyncio.shield(self._commit)
 
     async def _write(self, now: int) -> None:

@@ -36,12 +36,12 @@ class Driver:
     async def run(self) -> None:
         """Until cancelled. A broken link, a hostile enclave or a bug of ours costs one connection."""
         await self.mirror.load()
-        pause, context = FIRST_PAUSE, self._context
+        pause, context, clock = FIRST_PAUSE, self._context, asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 async with self._connection() as enclave:
                     await self._adopt(enclave, await enclave.status())
-                    pause = FIRST_PAUSE
                     await self._converse(enclave)
             except (LinkLost, PeerFault, Refused) as error:
                 context.log.warning("the enclave link ended", code=str(getattr(error, "code", error)))
@@ -49,8 +49,9 @@ class Driver:
                 context.log.exception("the driver failed and starts again")
             context.view.connected = False
             context.metrics.link_up.set(0)
+            # Only a conversation that lasted shows that the fault is gone; any other is tried ever more slowly.
+            pause = FIRST_PAUSE if clock() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _connection(self) -> AbstractAsyncContextManager[EnclaveLink]:
         nodes = len(self._context.policy.roster)

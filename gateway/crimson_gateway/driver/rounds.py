@@ -78,6 +78,10 @@ class Rounds:
 
     async def _gather(self, enclave: EnclaveLink, status: link.Status, round_: Round) -> bool:
         context, now = self._context, utc_now()
+        if all(rules.model != round_.model for rules in context.policy.models):
+            # Asked for under an earlier policy: it must not hold up the rounds behind it.
+            await self._transitions.end(round_, "lost", Refusal.MODEL_REJECTED.value)
+            return True
         active = frozenset(context.policy.active())
         async with context.database.reading() as session:
             ready = ready_nodes(session, round_.id) & active

@@ -120,6 +120,8 @@ def _engine(path: Path, begin: str, patience: float) -> Engine:
         pool_size=READERS,
         max_overflow=-1,
         pool_reset_on_return=None,
+        # Statements' values are nonces and answers: an error shows the statement alone.
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": PATIENCE},
     )
 

@@ -24,10 +24,11 @@ def forget_nonces(session: Session, now: int) -> None:
 
 
 def add_nonces(session: Session, spent: Sequence[tuple[str, str, int]]) -> None:
-    """Note nonces that were used."""
+    """Note nonces that were used. One that expired a while ago may come again: its row is renewed, so that nobody's
+    nonce spoils the commit that others share."""
     rows = [{"key_id": key_id, "nonce": nonce, "expires": expires} for key_id, nonce, expires in spent]
     if rows:
-        session.execute(insert(Nonce), rows)
+        session.execute(insert(Nonce).prefix_with("OR REPLACE"), rows)
 
 
 def nodes_spoke(session: Session, nodes: Mapping[int, datetime]) -> None:

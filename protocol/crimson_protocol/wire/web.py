@@ -17,8 +17,8 @@ COVERED = ("@method", "@authority", "@path", "@query", "content-digest", "conten
 SIGNATURE_LABEL = "crimson"
 MAX_SKEW = 300
 """Seconds that a request's `created` may differ from the gateway's clock."""
-NONCE_LIFETIME = 600
-"""Seconds that a nonce is remembered; longer than the skew in both directions."""
+NONCE_LIFETIME = 2 * MAX_SKEW + 60
+"""Seconds that a nonce is remembered: longer than any request counts, which may be signed MAX_SKEW ahead."""
 MAX_WAIT = 25
 """Longest long-poll in seconds: below the idle limit of common proxies."""
 MAX_MAIL = MAX_BODY + (8 << 20)
