@@ -1,6 +1,6 @@
 """Fixtures that every test may use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +8,14 @@ from tests.playground import Play
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Play]:
+def play(tmp_path: Path) -> Iterator[Callable[..., Play]]:
     """Makes federations in memory; each has a home of its own."""
-    made = 0
+    made: list[Play] = []
 
     def make(nodes: int = 6, **options: object) -> Play:
-        nonlocal made
-        made += 1
-        return Play(tmp_path / str(made), nodes, **options)
+        made.append(Play(tmp_path / str(len(made) + 1), nodes, **options))
+        return made[-1]
 
-    return make
+    yield make
+    for federation in made:
+        federation.close_journals()

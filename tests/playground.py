@@ -182,6 +182,7 @@ class Play:
     encoded: dict[int, np.ndarray] = field(init=False, default_factory=dict)
     opened: list[tuple[Totals, tuple[int, ...]]] = field(init=False, default_factory=list)
     refused: dict[int, PeerFault] = field(init=False, default_factory=dict)
+    journals: list[Journal] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.parties = self.parties or make_parties(self.nodes, self.numbers, self.seed)
@@ -205,16 +206,22 @@ class Play:
     def agent(self, index: int) -> Agent:
         """A (re)started agent: memory is new, its journal is what the disk holds."""
         home = self.home / f"node-{index}"
+        self.journals.append(Journal(home / "journal"))
         member = Member(index, self.parties.identities[index], self.parties.encryptions[index], self.policy)
         return Agent(
             member,
             self.parties.governor.public,
-            Journal(home / "journal"),
+            self.journals[-1],
             home / "outbox",
             lambda: self.now,
             entropy(f"node/{self.seed}/{index}/{id(home)}"),
             self.encoded.__setitem__,
         )
+
+    def close_journals(self) -> None:
+        """Give the files back: a test process makes hundreds of federations."""
+        for journal in self.journals:
+            journal.close()
 
     def update(self, index: int) -> Update:
         """A distinct update of one node, on the current model."""

@@ -89,8 +89,10 @@ class Journal:
             yield time, entry
 
     def close(self) -> None:
-        """Release the file."""
-        os.close(self._file)
+        """Release the file, once."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
 
 @dataclass(frozen=True)

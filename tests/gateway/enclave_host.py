@@ -39,8 +39,11 @@ class _Stoppable(Server):
 
     def run(self) -> None:
         while not self.stopping.is_set():
-            watched = [self._listener, *([self._connection] if self._connection else [])]
-            if select.select(watched, [], [], 0.05)[0]:
+            # A test process may hold more descriptors than `select` can watch.
+            watch = select.poll()
+            for watched in (self._listener, *([self._connection] if self._connection else [])):
+                watch.register(watched, select.POLLIN)
+            if watch.poll(50):
                 self.turn()
         self._drop()
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -13,6 +14,15 @@ from types import TracebackType
 from tests.node.certificates import Authority
 
 BUFFER = 1 << 16
+
+
+def readable(sides: Iterable[socket.socket]) -> list[socket.socket]:
+    """Those of two sides that have something to read, after half a minute at most."""
+    watch = select.poll()
+    by_number = {side.fileno(): side for side in sides}
+    for number in by_number:
+        watch.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in watch.poll(30_000)]
 
 
 class ConnectProxy:
@@ -54,7 +64,7 @@ class ConnectProxy:
         with suppress(OSError):
             while True:
                 waiting = [side for side in other if isinstance(side, ssl.SSLSocket) and side.pending()]
-                for side in waiting or select.select(list(other), [], [], 30)[0]:
+                for side in waiting or readable(other):
                     data = side.recv(BUFFER)
                     if not data:
                         return
