@@ -232,12 +232,14 @@ class Session:
         return self._said("frozen", [(None, message) for message in messages or ()])
 
     def _release(self, state: Unmasking) -> Outgoing:
-        offer = state.judged.agreement.terms.offer
+        judged, offer = state.judged, state.judged.agreement.terms.offer
         facts = ReleaseFacts(self.instance.attester.isolated, self.previous, self.clock())
         self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
         if isinstance(self.state, Aborted):
-            self.bound.lost(state.judged, self.state, self.policy.name, len(self.policy.roster))
+            self.bound.lost(judged, self.state, self.policy.name, len(self.policy.roster))
             return self._said("release", [])
+        # The sums go before the result is copied, sealed and signed.
+        del state
         receipt, message = publish(self.state, self.policy, self.instance.signing, self.log, self.entropy)
         self.receipts.append(receipt)
         self.previous = hashlib.sha256(receipt).digest()

@@ -33,7 +33,7 @@ from crimson_simulation.survival import public_grid
 
 KILLS = int(os.environ.get("CRIMSON_KILLS", "3"))
 SEED = int(os.environ.get("CRIMSON_CHAOS_SEED", "0"))
-ROUND_SECONDS = 2.5
+ROUND_SECONDS = 1.2
 """Roughly how long an undisturbed round takes: kills fall anywhere in it."""
 
 
