@@ -21,7 +21,7 @@ from crimson_gateway.tls import TlsFiles
 BACKLOG = 1024
 OWN_FILES, FEWEST = 256, 128
 """Open files for everything but connections, and the fewest connections that are worth serving."""
-LARGEST_HEAD = 1 << 18
+LARGEST_HEAD = 1 << 19
 """Bytes that a request's head may have; also what is read from a connection at once."""
 
 
