@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := protocol enclave gateway node simulation
+ROOMS := protocol enclave gateway node governance simulation
 # torch has its own requirement: the CPU build, from a local wheel where one lies, else from this index.
 TORCH := torch==2.13.0
 TORCH_INDEX ?=

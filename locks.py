@@ -9,7 +9,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-ROOMS = ("protocol", "enclave", "gateway", "node", "simulation")
+ROOMS = ("protocol", "enclave", "gateway", "node", "governance", "simulation")
 OUTSIDE_LOCKS = ("torch",)
 
 

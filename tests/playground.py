@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from crimson_governance.in_process import Government
+from crimson_governance.templates import template
 
 from crimson_enclave.dispatch import Fault, UntrustedFrame
 from crimson_enclave.event_log import EventLog
@@ -23,12 +25,19 @@ from crimson_node.journal import Journal
 from crimson_node.member import Member, Update
 from crimson_protocol.artifact import Artifact
 from crimson_protocol.cohort import corrupt_count
-from crimson_protocol.crypto.labels import POLICY
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.evidence.validate import Appraisal
-from crimson_protocol.policy.document import POLICY_VERSION, EvidenceRules, ModelRules, Policy, RosterEntry
-from crimson_protocol.policy.signed import SignedDocument, governed_bytes, load_policy
+from crimson_protocol.policy.access import AccessRules
+from crimson_protocol.policy.document import (
+    POLICY_VERSION,
+    EnrolmentRules,
+    EvidenceRules,
+    ModelRules,
+    Policy,
+    RosterEntry,
+)
+from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
@@ -40,6 +49,9 @@ from crimson_protocol.wire.table import BY_KIND
 
 MODEL = "model"
 NOW = 1_800_000_000
+FOUNDED = 1_700_000_000
+ACCESS = AccessRules(template("access.cedar"), template("access.cedarschema"))
+ENROLMENT = EnrolmentRules(1, ("blood_bank", "hospital"))
 MEASUREMENT = hashlib.sha256(b"the enclave under test").digest()
 
 Said = tuple[int | None, bytes]
@@ -139,11 +151,32 @@ class Parties:
     policy: Policy
     signed: bytes
 
+    @property
+    def first_root(self) -> bytes:
+        """The federation's first root."""
+        return government_of(self.governor).roots[0]
 
-def sign_policy(governor: DualKey, policy: Policy) -> bytes:
-    """The governor's signed document."""
-    document = policy.to_bytes()
-    return SignedDocument(document, governor.sign(governed_bytes(POLICY, document))).to_bytes()
+
+_GOVERNMENTS: dict[bytes, Government] = {}
+
+
+def government_of(governor: DualKey) -> Government:
+    """A government of one, who also publishes. Its root is made once: signatures with ML-DSA differ each time."""
+    known = governor.public.ed25519
+    if known not in _GOVERNMENTS:
+        publisher = DualKey(hashlib.sha512(governor.reveal()).digest())
+        _GOVERNMENTS[known] = Government.found([governor], publisher, FOUNDED)
+    return _GOVERNMENTS[known]
+
+
+def sign_policy(governor: DualKey, policy: Policy, **options: object) -> bytes:
+    """The policy as its governor publishes it, sound or not."""
+    return government_of(governor).publish(policy, policy.expires, **options).to_bytes()
+
+
+def load_policy(signed: bytes, governor: DualKey, now: int) -> Policy:
+    """The policy in a bundle, for somebody who trusts this governor and has seen no policy yet."""
+    return update(Trust.anchored(government_of(governor).roots[0]), signed, now).policy
 
 
 def make_parties(
@@ -162,7 +195,19 @@ def make_parties(
     )
     rules = default_rules(numbers or default_numbers(nodes), **changes)
     evidence = EvidenceRules(("sim",), (MEASUREMENT,), (root.public,), ())
-    policy = Policy(POLICY_VERSION, "federation", 1, NOW + 10**6, roster, evidence, (rules,))
+    policy = Policy(
+        version=POLICY_VERSION,
+        federation="federation",
+        serial=1,
+        expires=NOW + 10**6,
+        roster=roster,
+        operators=(),
+        access=ACCESS,
+        evidence=evidence,
+        enrolment=ENROLMENT,
+        models=(rules,),
+        reopens=(),
+    )
     return Parties(governor, root, identities, encryptions, policy, sign_policy(governor, policy))
 
 
@@ -186,7 +231,7 @@ class Play:
 
     def __post_init__(self) -> None:
         self.parties = self.parties or make_parties(self.nodes, self.numbers, self.seed)
-        self.policy = load_policy(self.parties.signed, self.parties.governor.public, self.now)
+        self.policy = load_policy(self.parties.signed, self.parties.governor, self.now)
         self.numbers = self.policy.models[0].numbers
         log = EventLog()
         attester = Attester(self.parties.root, MEASUREMENT)
@@ -210,7 +255,6 @@ class Play:
         member = Member(index, self.parties.identities[index], self.parties.encryptions[index], self.policy)
         return Agent(
             member,
-            self.parties.governor.public,
             self.journals[-1],
             home / "outbox",
             lambda: self.now,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crimson_protocol.agreement import Terms
-from crimson_protocol.events import Event
+from crimson_protocol.events import Decided, Event, Reported
 from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import Checkpoint
@@ -42,6 +42,20 @@ class EventLog:
     def boot(self, policy_digest: bytes, time: int) -> None:
         """The enclave started with a policy."""
         self.append(Event("boot", time, None, 0, 0, policy_digest, None, None))
+
+    def policy(self, digest: bytes, changes: Iterable[tuple[str, str]], time: int) -> None:
+        """Another policy counts from here on; nodes that it changed, with what became of them."""
+        self.append(Event("policy", time, None, 0, 0, digest, None, None))
+        for node, standing in changes:
+            self.append(Event("node", time, None, 0, 0, digest, node, standing))
+
+    def decision(self, decided: Decided, model: str, place: tuple[int, int], time: int) -> None:
+        """The access rules decided something that a round rests on."""
+        self.append(Event("decision", time, model, *place, None, None, None, decided=decided))
+
+    def report(self, reported: Reported, time: int) -> None:
+        """The gateway says that it did something."""
+        self.append(Event("reported", time, None, 0, 0, None, None, None, reported=reported))
 
     def phase(self, kind: str, terms: Terms, time: int, code: Refusal | None = None) -> None:
         """An attempt moved on, or ended for `code`."""

@@ -3,7 +3,7 @@
 from crimson_enclave.bindings import Bindings
 from crimson_enclave.session import Session
 
-_REPLACED = ("state", "previous", "lost", "released", "culprits", "reopen")
+_REPLACED = ("state", "previous", "lost", "released", "culprits", "reports", "fresh_until")
 _LISTS = ("receipts", "faults")
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from crimson_enclave.access import release_decided, training_denied
 from crimson_enclave.bindings import Bindings
 from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, open_message, receive
 from crimson_enclave.event_log import EventLog
@@ -32,7 +33,8 @@ from crimson_enclave.state import (
 )
 from crimson_enclave.strategies import refuse_unavailable
 from crimson_protocol.entropy import Entropy
-from crimson_protocol.errors import CallerFault, PeerFault
+from crimson_protocol.errors import CallerFault, PeerFault, PolicyRefusal
+from crimson_protocol.events import Reported
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
@@ -41,6 +43,7 @@ from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import Abort
 
 NO_RECEIPT = bytes(32)
+FOR_EVER = 2**63 - 1
 MISPLACED = (Refusal.WRONG_PHASE, Refusal.WRONG_CONTEXT)
 HEARD = 1 << 15
 """Control messages remembered, to tell a relay's replay from a node's fault."""
@@ -63,7 +66,9 @@ class Session:
     """Runs attempts one after another for one federation.
 
     `keep` makes the state durable; it is called before anything leaves that a restart must not forget.
-    `released`: the model whose release ended the last attempt, to be said again after a restart.
+    `released`: the model whose release ended the last attempt, to be said again after a restart. `fresh_until`:
+    Unix seconds after which the policy may have been replaced without our knowing. `reports`: how many of the
+    gateway's reports are in the log.
     """
 
     policy: Policy
@@ -86,7 +91,8 @@ class Session:
     released: str | None = None
     keep: Callable[["Session"], None] = field(default=lambda _: None, repr=False)
     culprits: frozenset[int] = frozenset()
-    reopen: bytes | None = field(default=None, repr=False)
+    fresh_until: int = FOR_EVER
+    reports: int = 0
     heard: dict[bytes, None] = field(default_factory=dict, repr=False)
     noted: set[Fault] = field(default_factory=set, repr=False)
     notices: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
@@ -97,13 +103,16 @@ class Session:
             refuse_unavailable(rules)
         self.log.boot(self.policy.digest(), self.clock())
 
-    def open(self, model: str, *, again: bool = False, reopen: bytes | None = None) -> bytes:
+    def open(self, model: str, *, again: bool = False) -> bytes:
         """Start an attempt and give its Offer: the next attempt of the round if `again`, else the next round.
 
-        `reopen` is a governors' order that frees nodes from an earlier verdict on the model. Raises
-        CallerFault: NOT_ENDORSED before q nodes vouched for this instance, AFTER_CONFIRM where an attempt was
-        confirmed, so that no other may follow it.
+        Raises PolicyRefusal(EXPIRED) where the policy may have been replaced since, and CallerFault: NOT_ENDORSED
+        before q nodes vouched for this instance, AFTER_CONFIRM where an attempt was confirmed, so that no other may
+        follow it.
         """
+        # 1.1: a policy that nobody vouched for lately may be one that was revoked.
+        if self.clock() >= min(self.fresh_until, self.policy.expires):
+            raise PolicyRefusal(Refusal.EXPIRED, f"policy {self.policy.serial} is not fresh any more")
         # 0.4: an older copy of the state, or a second instance, is not vouched for by a quorum.
         if len(self.endorsed) < endorsements_needed(self.policy):
             raise CallerFault(Refusal.NOT_ENDORSED, f"{len(self.endorsed)} nodes endorsed this instance")
@@ -125,11 +134,21 @@ class Session:
             self.entropy,
             self._excluded(model, again=again),
         )
-        self.places[model], self.reopen, self.noted = place, reopen, set()
+        self.places[model], self.noted = place, set()
         self.lost = self.released = None
         self.log.phase("offer", self.state.terms, self.clock())
+        for decided in training_denied(self.policy, model):
+            self.log.decision(decided, model, place, self.clock())
         self.keep(self)
         return offer
+
+    def take_reports(self, first: int, reports: Iterable[Reported]) -> None:
+        """Put the gateway's reports into the log, each once: `first` is the number of the first of them."""
+        for number, reported in enumerate(reports, first):
+            if number == self.reports:
+                self.log.report(reported, self.clock())
+                self.reports += 1
+        self.keep(self)
 
     def may_try_again(self, model: str) -> bool:
         """Whether the model's last attempt ended before anybody can have confirmed it."""
@@ -222,9 +241,12 @@ class Session:
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
 
     def _close_submit(self, state: Submitting) -> Outgoing:
-        earlier = None if self.reopen else self.bound.on(state.dealt.agreement.terms.offer)
+        offer = state.dealt.agreement.terms.offer
+        # 8.5: governors may free one round of a model from its earlier verdict, in the policy itself.
+        freed = self.policy.reopened(offer.model, offer.round, offer.model_digest)
+        earlier = None if freed else self.bound.on(offer)
         if earlier is None:
-            self.state, messages = close_submit(state, reopen=self.reopen)
+            self.state, messages = close_submit(state)
         else:
             self.state, messages = close_submit(state, earlier.cohort, earlier.proofs)
         if isinstance(self.state, Confirming):
@@ -234,6 +256,12 @@ class Session:
     def _release(self, state: Unmasking) -> Outgoing:
         judged, offer = state.judged, state.judged.agreement.terms.offer
         facts = ReleaseFacts(self.instance.attester.isolated, self.previous, self.clock())
+        # 12.0: the access rules let the result out, asked before anything is opened.
+        decided = release_decided(self.policy, judged)
+        self.log.decision(decided, offer.model, (offer.round, offer.attempt), facts.time)
+        if not decided.allowed:
+            self.state = Aborted(state.judged.agreement.terms, Refusal.ACCESS_DENIED, (), again=False)
+            return self._said("release", [])
         self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
         if isinstance(self.state, Aborted):
             self.bound.lost(judged, self.state, self.policy.name, len(self.policy.roster))

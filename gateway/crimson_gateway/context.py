@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from crimson_gateway.bells import Bells
 from crimson_gateway.metrics import Metrics
+from crimson_gateway.published import Published
 from crimson_gateway.settings import GatewaySettings
 from crimson_gateway.spool import Spool
 from crimson_gateway.store.database import Database
@@ -34,12 +35,12 @@ class EnclaveView:
 
 @dataclass
 class Context:
-    """One running gateway. `signed_policy` are the bytes that nodes are given."""
+    """One running gateway. `repository`: folder of the published policy that it follows."""
 
     home: Path
     settings: GatewaySettings
-    policy: Policy
-    signed_policy: bytes = field(repr=False)
+    repository: Path
+    published: Published = field(repr=False)
     database: Database
     spool: Spool
     log: FilteringBoundLogger
@@ -49,6 +50,11 @@ class Context:
     wake: Callable[[], None] = field(default=lambda: None)
     """Tells the driver that the database has something new for it."""
 
+    @property
+    def policy(self) -> Policy:
+        """The policy in force. Ask once for what must not change in between."""
+        return self.published.policy
+
     def names(self, nodes: "frozenset[int] | set[int]") -> list[str]:
         """Node ids of roster indices, in the roster's order."""
         return [self.policy.name(node) for node in sorted(nodes)]
@@ -56,4 +62,4 @@ class Context:
     def nodes_needed(self, model: str) -> int:
         """Fewest ready nodes with which an attempt of the model can succeed."""
         numbers = self.policy.rules(model).numbers
-        return max(quorum(len(self.policy.active()), numbers.corrupt), numbers.min_cohort)
+        return max(quorum(len(self.policy.members(model)), numbers.corrupt), numbers.min_cohort)

@@ -11,18 +11,16 @@ from structlog.typing import FilteringBoundLogger
 
 from crimson_gateway.api.services import Services
 from crimson_gateway.app import Outermost, create_app
-from crimson_gateway.authentication import Callers, Gate, NonceBook, read_operators
+from crimson_gateway.authentication import Callers, Gate, NonceBook
 from crimson_gateway.context import Context
 from crimson_gateway.driver import Driver
 from crimson_gateway.files import make_folder
+from crimson_gateway.published import read_published
 from crimson_gateway.server import HttpsServer, PortTaken, bind
 from crimson_gateway.settings import GatewaySettings, SettingsFault
 from crimson_gateway.spool import Spool
 from crimson_gateway.store.database import Database
 from crimson_gateway.tls import TlsFiles, check_certificate, ensure_certificate
-from crimson_protocol.crypto.verify import DualPublic
-from crimson_protocol.policy.document import MAX_POLICY
-from crimson_protocol.policy.signed import load_policy
 
 LEAVE_SECONDS = 10.0
 Announce = Callable[[str, str], None]
@@ -48,14 +46,13 @@ def tls_files(home: Path, settings: GatewaySettings) -> TlsFiles:
 
 async def open_context(home: Path, settings: GatewaySettings, log: FilteringBoundLogger) -> Context:
     """Verify the policy, bring the database up to date. Raises PeerFault, PolicyRefusal and OSError."""
-    signed = _read(home / "policy.cbor", MAX_POLICY + 8192)
-    governor = DualPublic.from_bytes(_read(home / "governor.cbor", 4096), 4096)
-    policy = load_policy(signed, governor, int(time.time()))
     make_folder(home)
+    repository = home / settings.policy
+    published = read_published(home, repository, int(time.time()))
     database = Database(home / "gateway.db")
     await database.migrate()
     spool = Spool(make_folder(home / "spool"), settings.free_space)
-    return Context(home, settings, policy, signed, database, spool, log)
+    return Context(home, settings, repository, published, database, spool, log)
 
 
 async def serve(home: Path, settings: GatewaySettings, log: FilteringBoundLogger, announce: Announce) -> None:
@@ -77,7 +74,7 @@ async def _services(context: Context) -> Services:
     settings = context.settings
     nonces = NonceBook(context.database)
     await nonces.load(int(time.time()))
-    callers = Callers.of(context.policy, read_operators(context.home / "operators.json"))
+    callers = Callers.of(context.policy)
     gate = Gate(callers, nonces, settings, lambda code: context.metrics.refused.labels(code).inc())
     driver = Driver(context, settings.enclave_socket or str(enclave_socket(context.home)))
     await driver.mirror.load()
@@ -119,11 +116,3 @@ def _metrics(context: Context) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _read(path: Path, most: int) -> bytes:
-    if not path.is_file():
-        raise SettingsFault(f"{path} is missing", "copy the file that the federation's governor gave out")
-    if path.stat().st_size > most:
-        raise SettingsFault(f"{path} is larger than {most} bytes", "it is not the file that belongs there")
-    return path.read_bytes()

@@ -34,6 +34,8 @@ class GatewaySettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(9464, ge=0, le=65535)
     enclave_socket: str | None = None
+    policy: str = "policy"
+    """The published policy repository: a folder, below the home unless it is an absolute path."""
     certificate: str | None = None
     private_key: str | None = None
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -66,7 +66,6 @@ class Agent:
     def __init__(
         self,
         member: Member,
-        governor: DualPublic,
         journal: Journal,
         outbox: Path,
         clock: Callable[[], int],
@@ -75,7 +74,7 @@ class Agent:
     ) -> None:
         self.member = member
         self.state: State = Withdrawn("not prepared")
-        self._governor, self._journal, self.outbox = governor, journal, Outbox(outbox)
+        self._journal, self.outbox = journal, Outbox(outbox)
         self._clock, self._entropy, self._witness = clock, entropy, witness
         self._challenge, self._relay_round = b"", 0
         self.kept: Kept | None = None
@@ -83,7 +82,7 @@ class Agent:
         if policy.serial < journal.seen.policy_serial:
             raise PeerFault(Refusal.POLICY_WENT_BACK, f"policy {policy.serial} is older than one seen before")
         if policy.serial == journal.seen.policy_serial and policy.digest() != journal.seen.policy_digest:
-            raise PeerFault(Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}", "governor")
+            raise PeerFault(Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}", "governors")
         if policy.serial > journal.seen.policy_serial:
             journal.append(PolicySeen(policy.serial, policy.digest()), clock())
 
@@ -208,7 +207,7 @@ class Agent:
             case Submitted(), Freeze():
                 state, reply = take_freeze(self.state, member, message), None
             case FrozenInputs(), Verdict():
-                state, entry, reply = confirm(self.state, member, seen, self._governor, message)
+                state, entry, reply = confirm(self.state, member, seen, message)
                 self._journal.append(entry, now)
             case Confirmed(), UnmaskRequest():
                 state, reply = unmask(self.state, member, message)

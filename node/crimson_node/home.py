@@ -5,14 +5,15 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from crimson_node.durable import make_folder
+from crimson_node.durable import make_folder, write_file
 from crimson_node.outcome import BadConfiguration
 from crimson_node.settings import NodeSettings, read_settings
-from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import CrimsonError
+from crimson_protocol.policy.bundle import MAX_METADATA
+from crimson_protocol.policy.update import Trust
 from crimson_protocol.secret.key_files import from_pem
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 
@@ -22,11 +23,10 @@ PRIVATE = stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True)
 class NodeKeys:
-    """The node's two private keys, and the governor whose policies it follows."""
+    """The node's two private keys."""
 
     identity: IdentityKey
     encryption: BoxKey
-    governor: DualPublic = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,14 @@ class NodeHome:
         return self.root / "keys" / "encryption.pem"
 
     @property
-    def governor(self) -> Path:
-        return self.root / "governor.cbor"
+    def trust_anchor(self) -> Path:
+        """The federation's first root, by which this node knows it."""
+        return self.root / "root.json"
+
+    @property
+    def trust(self) -> Path:
+        """How far the federation's signed policies were followed."""
+        return self.root / "trust.cbor"
 
     def artifact(self, model: str) -> Path:
         """Where the last released artifact of a model lies."""
@@ -76,10 +82,30 @@ class NodeHome:
             identity = from_pem(IdentityKey, _key_file(path))
             path = self.encryption
             encryption = from_pem(BoxKey, _key_file(path))
-            path, hint = self.governor, "copy governor.cbor again from the federation's invitation"
-            return NodeKeys(identity, encryption, DualPublic.from_bytes(_key_file(path), MAX_KEY_FILE))
+            return NodeKeys(identity, encryption)
         except CrimsonError as error:
             raise BadConfiguration(f"{path} does not hold the key it should", hint, "bad-key") from error
+
+    def read_trust(self) -> Trust:
+        """What policies are verified against: the last state of it, else the first root. Raises BadConfiguration."""
+        path = self.trust_anchor
+        try:
+            anchored = Trust.anchored(_bounded(path, MAX_METADATA))
+            if not self.trust.exists():
+                return anchored
+            path = self.trust
+            trust = Trust.from_bytes(_bounded(path, 2 * MAX_METADATA), 2 * MAX_METADATA)
+        except (CrimsonError, OSError) as error:
+            hint = "restore it from the node's backup, or join anew"
+            raise BadConfiguration(f"{path} cannot be used: {error}", hint, "bad-trust") from error
+        if trust.anchor != anchored.anchor:
+            text = f"{self.trust} belongs to another federation than {self.trust_anchor}"
+            raise BadConfiguration(text, "restore both from the same backup, or join anew", "bad-trust")
+        return trust
+
+    def write_trust(self, trust: Trust) -> None:
+        """Durable before the policy that it speaks of is followed."""
+        write_file(self.trust, trust.to_bytes())
 
     def prepare(self) -> None:
         """Make the folders that a run writes to."""
@@ -124,6 +150,11 @@ class NodeHome:
 def _key_file(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_KEY_FILE)
+
+
+def _bounded(path: Path, cap: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(cap + 1)
 
 
 def _file_name(model: str) -> str:

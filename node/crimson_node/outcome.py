@@ -112,9 +112,11 @@ def envelope(
     }
 
 
-def print_data(data: Any, warnings: Sequence[str] = (), *, ok: bool = True) -> None:
-    """Data on stdout, as the envelope."""
-    json.dump(envelope(data, warnings, ok=ok), sys.stdout, indent=2)
+def print_data(
+    data: Any, warnings: Sequence[str] = (), failure: Failure | None = None, *, ok: bool | None = None
+) -> None:
+    """Data on stdout, as the envelope; with the failure where something was reached all the same."""
+    json.dump(envelope(data, warnings, failure, ok=ok), sys.stdout, indent=2)
     print()
 
 

@@ -19,13 +19,15 @@ MAX_FILE = 1 << 16
 class NodeSettings:
     """Checked settings. Paths are absolute; `proxy` may hold a password, so it is never shown.
 
+    data: None until the site has chosen a file. federation: its name, which requests to the governors carry.
     ca_file: certificate authority of the gateway. inspection_ca_file: authority of a hospital proxy that
     opens TLS. Both count beside the system's own. poll_seconds: longest wait for news.
     """
 
     gateway: str
     node: str
-    data: Path
+    data: Path | None = None
+    federation: str | None = None
     ca_file: Path | None = None
     inspection_ca_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)
@@ -36,6 +38,25 @@ class NodeSettings:
         """Certificate files to trust beside the system's."""
         return tuple(path for path in (self.ca_file, self.inspection_ca_file) if path is not None)
 
+    @property
+    def training_file(self) -> Path:
+        """The file to train on. Raises BadConfiguration where none was chosen yet."""
+        if self.data is None:
+            raise BadConfiguration(f"{FILE} names no file to train on", f"add {_EXAMPLES['data']}")
+        return self.data
+
+    @property
+    def federation_name(self) -> str:
+        """The federation's name. Raises BadConfiguration where the home does not hold it."""
+        if self.federation is None:
+            raise BadConfiguration(f"{FILE} does not name the federation", f"add {_EXAMPLES['federation']}")
+        return self.federation
+
+    def rendered(self, home: Path) -> bytes:
+        """The text of `node.json` that reads as these settings; paths inside `home` are relative to it."""
+        values = {name: _plain(value, home) for name, value in vars(self).items()}
+        return (json.dumps(values, indent=2) + "\n").encode()
+
 
 def read_settings(home: Path) -> NodeSettings:
     """The settings in a node's home. Raises BadConfiguration with the place and what to write."""
@@ -45,10 +66,21 @@ def read_settings(home: Path) -> NodeSettings:
         if name not in _READERS:
             near = get_close_matches(name, _READERS, n=1, cutoff=0.0)[0]
             raise BadConfiguration(f"unknown setting {name!r} in {path}", f"did you mean {near!r}?")
-    missing = sorted({"gateway", "node", "data"} - set(values))
+    missing = sorted({"gateway", "node"} - set(values))
     if missing:
         raise BadConfiguration(f"{path} lacks {missing[0]!r}", f"add {_EXAMPLES[missing[0]]}")
     return NodeSettings(**{name: _read(name, value, home, path) for name, value in values.items()})
+
+
+def address(gateway: str) -> str:
+    """A gateway's address in the one form that is used. Raises ValueError for anything but https and a host."""
+    return _gateway(gateway, Path())
+
+
+def _plain(value: Any, home: Path) -> Any:
+    if not isinstance(value, Path):
+        return value
+    return str(value.relative_to(home) if value.is_relative_to(home) else value)
 
 
 def _object(path: Path) -> Mapping[str, Any]:
@@ -103,6 +135,10 @@ def _path(value: Any, home: Path) -> Path:
     return home / _text(value, home)
 
 
+def _maybe_text(value: Any, home: Path) -> str | None:
+    return None if value is None else _text(value, home)
+
+
 def _maybe_path(value: Any, home: Path) -> Path | None:
     return None if value is None else _path(value, home)
 
@@ -116,7 +152,8 @@ def _seconds(value: Any, _: Path) -> int:
 _READERS: Mapping[str, Callable[[Any, Path], Any]] = {
     "gateway": _gateway,
     "node": _text,
-    "data": _path,
+    "data": _maybe_path,
+    "federation": _maybe_text,
     "ca_file": _maybe_path,
     "inspection_ca_file": _maybe_path,
     "proxy": _proxy,
@@ -126,6 +163,7 @@ _EXAMPLES: Mapping[str, str] = {
     "gateway": '"gateway": "https://gateway.example.org:8443"',
     "node": '"node": "site-1", the name in the federation\'s policy',
     "data": '"data": "site.csv"',
+    "federation": '"federation": "north", the name in the federation\'s policy',
     "ca_file": '"ca_file": "ca.pem", or null where the system\'s authorities suffice',
     "inspection_ca_file": '"inspection_ca_file": "hospital-ca.pem", or null',
     "proxy": '"proxy": "http://proxy.example.org:3128", or null to use HTTPS_PROXY',

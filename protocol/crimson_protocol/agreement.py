@@ -120,7 +120,7 @@ def open_floors(terms: Terms, members: Iterable[int]) -> dict[tuple[int, ...], i
 
 def _epoch_buckets(terms: Terms) -> tuple[tuple[int, ...], ...]:
     policy = terms.policy
-    return buckets(transcript.bucket_seed(policy), policy.active(), terms.offer.numbers.bucket_size)
+    return buckets(transcript.bucket_seed(policy), policy.members(terms.offer.model), terms.offer.numbers.bucket_size)
 
 
 def filled(terms: Terms, nodes: Iterable[int]) -> frozenset[int]:
@@ -134,8 +134,8 @@ def agree(
 ) -> Agreement:
     """The agreement that follows from verified advertisements and the opened nonce.
 
-    Raises PeerFault(COHORT_TOO_SMALL, ORGANISATION_TWICE, NONCE_NOT_COMMITTED) on the enclave, which
-    composed the roster.
+    Raises PeerFault(COHORT_TOO_SMALL, ORGANISATION_TWICE, ACCESS_DENIED, NONCE_NOT_COMMITTED) on the enclave,
+    which composed the roster.
     """
     policy, offer = terms.policy, terms.offer
     members = tuple(sorted(advertised))
@@ -144,7 +144,10 @@ def agree(
     organisations = [policy.roster[node].organisation for node in members]
     if len(set(organisations)) != len(organisations):
         raise PeerFault(Refusal.ORGANISATION_TWICE, "one organisation appears twice", "enclave")
-    knobs, active = offer.numbers, len(policy.active())
+    permitted = policy.members(offer.model)
+    if not set(members) <= set(permitted):
+        raise PeerFault(Refusal.ACCESS_DENIED, "a member may not train this model", "enclave")
+    knobs, active = offer.numbers, len(permitted)
     # Fewer than a quorum could never confirm, and the threshold of so small a round could lie within reach
     # of the roster's corrupt nodes.
     confirmations = quorum(active, knobs.corrupt)

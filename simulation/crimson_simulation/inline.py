@@ -20,7 +20,7 @@ from crimson_node.state import Finished
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.format import Measure
 from crimson_protocol.evidence.validate import Appraisal
-from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.policy.update import Trust, update
 from crimson_simulation.contributions import Contributions
 from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
 from crimson_simulation.parties import Parties, now
@@ -63,13 +63,13 @@ class InlineEngine:
 
     def _site(self, index: int, out: Path) -> Agent:
         # Every node verifies the signed policy for itself.
-        policy = load_policy(self.parties.signed_policy, self.parties.governor, now())
+        policy = update(Trust.anchored(self.parties.anchor), self.parties.bundle, now()).policy
         keys, home = self.parties.keys[index], out / "nodes" / f"{index:03d}"
         member = Member(index, keys.identity, keys.encryption, policy)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "journal").unlink(missing_ok=True)
         journal, seen = Journal(home / "journal"), self.witness.saw_encoded
-        return Agent(member, self.parties.governor, journal, home / "outbox", now, os.urandom, seen)
+        return Agent(member, journal, home / "outbox", now, os.urandom, seen)
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +121,8 @@ class InlineEngine:
         self.spool.clear()
         self.witness.start()
         self._catch_up(model)
-        for index, update in updates.items():
-            self.agents[index].prepare(update, self._appraised(index))
+        for index, trained in updates.items():
+            self.agents[index].prepare(trained, self._appraised(index))
         offer = session.open(model, again=again)
         place = session.places[model][0]
         self.progress("advertise")

@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crimson_governance.in_process import Government
+from crimson_governance.repository import repository_files
+
 from crimson_enclave.isolation import REQUIRED, bubblewrap
 from crimson_enclave.measurement import measure
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.data.table import load_site
 from crimson_node.learning.plan import MAX_PLAN, TrainingPlan
-from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.policy.document import EvidenceRules, Policy
-from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
+from crimson_protocol.transcript import model_digest
 from crimson_simulation.dataset import PooledData, write_sites
 from crimson_simulation.options import TrainOptions
 from crimson_simulation.policy_writer import (
@@ -26,7 +29,6 @@ from crimson_simulation.policy_writer import (
     model_rules,
     roster,
     round_numbers,
-    sign_policy,
     training_plan,
     write_policy,
 )
@@ -36,12 +38,17 @@ FEDERATION = "crimson-simulation"
 
 @dataclass(frozen=True)
 class Parties:
-    """Who takes part and under which policy. `root` signs the simulated evidence; `initials` are the artifacts
-    that models start from, by model."""
+    """Who takes part and under which policy.
+
+    bundle, repository: the policy as it is published, in one piece and as files. anchor: the federation's first
+    root. root: signs the simulated evidence. initials: the artifacts that models start from, by model.
+    """
 
     policy: Policy
-    signed_policy: bytes = field(repr=False)
-    governor: DualPublic
+    bundle: bytes = field(repr=False)
+    repository: Mapping[str, bytes] = field(repr=False)
+    anchor: bytes = field(repr=False)
+    operator: IdentityKey = field(repr=False)
     root: DualKey = field(repr=False)
     measurement: bytes
     keys: tuple[SiteKeys, ...] = field(repr=False)
@@ -71,22 +78,30 @@ def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[in
     """
     names = [site.name for site in pooled.sites]
     keys = tuple(SiteKeys(IdentityKey.fresh(os.urandom), BoxKey.fresh(os.urandom)) for _ in names)
-    governor, root = DualKey.fresh(os.urandom), DualKey.fresh(os.urandom)
+    governor, publisher, root = (DualKey.fresh(os.urandom) for _ in range(3))
+    operator = IdentityKey.fresh(os.urandom)
     measurement = measure()
     files = write_sites(pooled, options.out / "sites")
     rows = tuple(load_site(files[name], pooled.declaration, name) for name in names)
     evidence = EvidenceRules(("sim",), (measurement,), (root.public,), _measures(options))
-    signed = sign_policy(governor, _draft(pooled, options, grid_micro, rows, keys, evidence))
+    policy = _draft(pooled, options, grid_micro, rows, keys, operator, evidence)
+    initials = {MODEL: initial_artifact(pooled.declaration.dimension), MOMENTS: initial_artifact(0)}
+    named = {model_digest(artifact): artifact for artifact in initials.values()}
+    government = Government.found([governor], publisher, now())
+    published = government.publish(policy, policy.expires, named)
+    bundle = published.to_bytes()
     return Parties(
-        policy=load_policy(signed, governor.public, now()),
-        signed_policy=signed,
-        governor=governor.public,
+        policy=update(Trust.anchored(government.roots[0]), bundle, now()).policy,
+        bundle=bundle,
+        repository=repository_files(published, named),
+        anchor=government.roots[0],
+        operator=operator,
         root=root,
         measurement=measurement,
         keys=keys,
         files=tuple(files[name] for name in names),
         rows=rows,
-        initials={MODEL: initial_artifact(pooled.declaration.dimension), MOMENTS: initial_artifact(0)},
+        initials=initials,
     )
 
 
@@ -102,6 +117,7 @@ def _draft(
     grid_micro: tuple[int, ...],
     rows: Sequence[SurvivalRows],
     keys: Sequence[SiteKeys],
+    operator: IdentityKey,
     evidence: EvidenceRules,
 ) -> Policy:
     largest = max(int(site.train.sum()) for site in rows)
@@ -112,4 +128,4 @@ def _draft(
         numbers = round_numbers(plan, len(rows), largest, options)
         models.append(model_rules(plan, name, numbers, options, empty if task == "moments" else trained))
     entries = roster([site.name for site in pooled.sites], keys)
-    return write_policy(FEDERATION, entries, evidence, models, now())
+    return write_policy(FEDERATION, entries, operator.public, evidence, models, now())

@@ -1,26 +1,29 @@
-"""Writes the policy of a simulated federation, and signs it with a governor key made for the occasion."""
+"""Writes the policy of a simulated federation, which governs itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from crimson_governance.templates import template
 
 from crimson_node.learning.contribution import counters_of
 from crimson_node.learning.plan import MICRO, Levels, TrainingPlan
 from crimson_protocol.artifact import Artifact
 from crimson_protocol.cohort import bucket_floor, corrupt_count
-from crimson_protocol.crypto.labels import POLICY
+from crimson_protocol.policy.access import AccessRules
 from crimson_protocol.policy.document import (
+    KINDS,
     POLICY_VERSION,
+    EnrolmentRules,
     EvidenceRules,
     ModelRules,
+    OperatorEntry,
     Policy,
     PrivacyRules,
     RosterEntry,
     SketchRules,
 )
-from crimson_protocol.policy.signed import SignedDocument, governed_bytes
-from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
+from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_simulation.dataset import PooledData
@@ -132,16 +135,23 @@ def roster(names: Sequence[str], keys: Sequence[SiteKeys]) -> tuple[RosterEntry,
 def write_policy(
     federation: str,
     entries: tuple[RosterEntry, ...],
+    operator: bytes,
     evidence: EvidenceRules,
     models: Sequence[ModelRules],
     now: int,
 ) -> Policy:
-    """The policy document, serial 1."""
+    """The policy document, serial 1. `operator`: public key of whoever starts rounds."""
     ordered = tuple(sorted(models, key=lambda rules: rules.model))
-    return Policy(POLICY_VERSION, federation, 1, now + LIFETIME, entries, evidence, ordered)
-
-
-def sign_policy(governor: DualKey, policy: Policy) -> bytes:
-    """The signed document, as every party loads it."""
-    document = policy.to_bytes()
-    return SignedDocument(document, governor.sign(governed_bytes(POLICY, document))).to_bytes()
+    return Policy(
+        version=POLICY_VERSION,
+        federation=federation,
+        serial=1,
+        expires=now + LIFETIME,
+        roster=entries,
+        operators=(OperatorEntry("simulation", operator, ("backend", "rounds")),),
+        access=AccessRules(template("access.cedar"), template("access.cedarschema")),
+        evidence=evidence,
+        enrolment=EnrolmentRules(1, tuple(sorted(KINDS))),
+        models=ordered,
+        reopens=(),
+    )

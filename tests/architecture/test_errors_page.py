@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 ERRORS = (ROOT / "docs/errors.md").read_text()
 PROTOCOL = (ROOT / "docs/PROTOCOL.md").read_text()
 SECTIONS = re.findall(r"^### (.+)$", ERRORS, re.MULTILINE)
-ROOMS = ("enclave", "gateway", "node", "simulation")
+ROOMS = ("enclave", "gateway", "node", "governance", "simulation")
 FILES = sorted(path for room in ROOMS for path in ROOT.glob(f"{room}/crimson_*/**/*.py"))
 REFUSALS = {code.value for code in Refusal}
 # Where the code stands among the arguments of what is raised. Subclasses of CommandFailed: see `classes`.
@@ -140,6 +140,7 @@ def test_each_room_is_read(room):
         "enclave": {"home-incomplete", "state-in-use", "ended"},
         "gateway": {"bad-setting", "port-taken", "usage", "enclave-gone"},
         "node": {"exposed-files", "proxy-login", "certificate-expired", "data-check-failed", STATUS},
+        "governance": {"bad-yaml", "too-few-signatures", "unknown-publisher", "source-link"},
         "simulation": {"bad-option", "process-died", "not-isolated", "not-opened"},
     }
     trees = [tree for path, tree in zip(FILES, TREES, strict=True) if path.is_relative_to(ROOT / room)]

@@ -110,7 +110,7 @@ def test_the_trusted_core_loads_no_framework(package):
 
 
 def test_what_the_gateway_uses_loads_no_secret_code():
-    used = ("wire.table", "phases", "log", "policy.signed", "crypto.verify")
+    used = ("wire.table", "phases", "log", "policy.update", "crypto.verify")
     modules = ", ".join(f"crimson_protocol.{name}" for name in used)
     code = f"import sys, {modules}; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

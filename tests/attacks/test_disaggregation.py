@@ -6,16 +6,24 @@ import numpy as np
 import pytest
 from tests.adversary import believe, finish, nothing_opened, others, refused_by, turn, verdict
 from tests.attacks.test_bad_dealers import SELF, deals, other_secret
-from tests.playground import MODEL, NOW, Play, default_numbers, entropy, lanes, make_parties
+from tests.playground import (
+    MODEL,
+    NOW,
+    Parties,
+    Play,
+    default_numbers,
+    initial,
+    lanes,
+    make_parties,
+    sign_policy,
+)
 
 import crimson_node.rounds.share as share_step
 from crimson_enclave.bindings import Bound
 from crimson_enclave.state import Aborted
 from crimson_protocol.artifact import Artifact
-from crimson_protocol.crypto.labels import POLICY, REOPEN
-from crimson_protocol.policy.signed import ReopenOrder, SignedDocument, governed_bytes
+from crimson_protocol.policy.document import ReopenOrder
 from crimson_protocol.refusal import Refusal
-from crimson_protocol.secret.keys import DualKey
 from crimson_protocol.transcript import model_digest
 
 
@@ -201,56 +209,34 @@ def test_a_forged_proof_is_the_enclaves_fault(play, proof):
     refused_by(federation, forged[1:], Refusal.MALFORMED)
 
 
-def order(play: Play, key: DualKey, label: str = REOPEN, **changes: object) -> bytes:
-    """A governors' order to reopen the running round."""
-    base = model_digest(play.session.base(MODEL))
-    place = play.session.places[MODEL][0]
-    document = replace(ReopenOrder("federation", MODEL, place, base), **changes).to_bytes()
-    return SignedDocument(document, key.sign(governed_bytes(label, document))).to_bytes()
+def reopening(**changes: object) -> Parties:
+    """Parties whose policy frees the second round from the verdict of the first."""
+    parties = make_parties(7)
+    base = model_digest(initial(parties.policy.models[0].numbers))
+    order = replace(ReopenOrder(MODEL, 2, base), **changes)
+    policy = replace(parties.policy, reopens=(order,))
+    return replace(parties, policy=policy, signed=sign_policy(parties.governor, policy))
 
 
-def test_a_reopen_order_of_the_governor_lets_the_cohort_change(play):
-    federation = play(7)
+def test_a_policy_that_reopens_the_round_lets_the_cohort_change(play):
+    federation = play(7, parties=reopening())
     lose_after_confirm(federation)
     federation.session.bound.clear()
     said = until_verdict(federation)
-    signed = order(federation, federation.parties.governor)
-    reopened = verdict(federation, others(federation, 3), said, reopen=signed)
-    federation.deliver(reopened[1:])
+    federation.deliver(verdict(federation, others(federation, 3), said)[1:])
     assert {agent.state.phase.value for agent in federation.agents} == {"Confirmed"}
 
 
 @pytest.mark.parametrize(
-    "forge",
-    [
-        lambda federation: order(federation, DualKey.fresh(entropy("nobody"))),
-        lambda federation: order(federation, federation.parties.governor, POLICY),
-        lambda federation: order(federation, federation.parties.governor, round=1),
-        lambda federation: order(federation, federation.parties.governor, model="other"),
-        lambda federation: order(federation, federation.parties.governor, model_digest=bytes(32)),
-        lambda federation: order(federation, federation.parties.governor, federation="other"),
-        lambda federation: federation.parties.signed[:8000],
-        lambda federation: b"",
-    ],
-    ids=[
-        "other key",
-        "other label",
-        "other round",
-        "other model",
-        "other digest",
-        "federation",
-        "cut",
-        "empty",
-    ],
+    "changes",
+    [{"round": 1}, {"round": 3}, {"model": "other"}, {"model_digest": bytes(32)}],
+    ids=["earlier round", "later round", "other model", "other digest"],
 )
-def test_a_reopen_order_that_does_not_hold_changes_nothing(play, forge):
-    federation = play(7)
+def test_a_reopen_order_for_something_else_changes_nothing(play, changes):
+    federation = play(7, parties=reopening(**changes))
     lose_after_confirm(federation)
     said = until_verdict(federation)
-    forged = verdict(federation, others(federation, 3), said, reopen=forge(federation))
-    refused_by(federation, forged[1:], Refusal.SURVIVORS_CHANGED)
-
-
+    refused_by(federation, verdict(federation, others(federation, 3), said)[1:], Refusal.SURVIVORS_CHANGED)
 def test_an_enclave_that_forgot_the_verdict_does_not_make_nodes_forget(play):
     """A restarted enclave composes any cohort; nodes are the ones who remember."""
     federation = play(7)
@@ -302,12 +288,10 @@ def test_a_withheld_confirmation_binds_the_next_round_to_the_same_cohort(play):
     assert federation.opened[-1][1] == tuple(range(7))
 
 
-def test_the_enclave_passes_a_reopen_order_on(play):
-    federation = play(7)
+def test_the_enclave_follows_a_policy_that_reopens_the_round(play):
+    federation = play(7, parties=reopening())
     lose_after_confirm(federation)
     federation.prepare()
-    place = federation.session.places[MODEL][0] + 1
-    signed = order(federation, federation.parties.governor, round=place)
-    offer = [(None, federation.session.open(MODEL, reopen=signed))]
+    offer = [(None, federation.session.open(MODEL))]
     assert finish(federation, offer, others(federation, 3)) == "Released"
     assert federation.opened[-1][1] == tuple(others(federation, 3))

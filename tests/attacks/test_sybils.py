@@ -150,6 +150,6 @@ def test_a_second_policy_under_the_same_serial_is_refused_and_its_signer_named(p
     federation.policy = replace(known, expires=known.expires + 1)
     with pytest.raises(PeerFault) as caught:
         federation.agent(0)
-    assert (caught.value.code, caught.value.culprit) == (Refusal.POLICY_REJECTED, "governor")
+    assert (caught.value.code, caught.value.culprit) == (Refusal.POLICY_REJECTED, "governors")
     federation.policy = known
     assert federation.agent(0).member.policy == known

@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.adversary import as_node, finish, nothing_opened, others, send
-from tests.playground import MODEL, NOW, default_numbers, lanes, make_parties, parse
+from tests.playground import MODEL, NOW, default_numbers, lanes, load_policy, make_parties, parse
 
 import crimson_node.rounds.submit as submit_step
 from crimson_node.member import Update
 from crimson_protocol.errors import PolicyRefusal
-from crimson_protocol.policy.signed import load_policy
 from crimson_protocol.refusal import Refusal
 
 # 7 nodes at 2^12 each stay below 2^15 in 16 ring bits; 8 nodes reach it.
@@ -20,10 +19,10 @@ TIGHT = {"ring_bits": 16, "value_bits": 12, "parameters": 6, "weight_cap": 1, "c
 
 def test_the_last_policy_that_fits_is_loaded_and_the_first_that_does_not_is_refused():
     fits = make_parties(7, default_numbers(7, **TIGHT))
-    assert load_policy(fits.signed, fits.governor.public, NOW).serial == 1
+    assert load_policy(fits.signed, fits.governor, NOW).serial == 1
     wraps = make_parties(8, default_numbers(8, **TIGHT))
     with pytest.raises(PolicyRefusal) as caught:
-        load_policy(wraps.signed, wraps.governor.public, NOW)
+        load_policy(wraps.signed, wraps.governor, NOW)
     assert caught.value.code is Refusal.UNSOUND_POLICY
     assert "overflow" in caught.value.text
 

@@ -11,12 +11,21 @@ from typer.main import get_command
 
 from crimson_enclave.commands import shell
 from crimson_gateway import commands as gateway
+from crimson_governance import commands as governance
 from crimson_node import commands as node
 from crimson_protocol.launcher import commands, main
 from crimson_simulation.commands import config
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/operator-guide.md", "docs/hospital-guide.md", "docs/errors.md")
+PAGES = (
+    "README.md",
+    "docs/operator-guide.md",
+    "docs/hospital-guide.md",
+    "docs/governor-guide.md",
+    "docs/errors.md",
+    "policies/README.md",
+    "governance/crimson_governance/templates/README.md",
+)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # A line of a code block, or what stands between backticks; a path or variables may come first.
 LINE = re.compile(r"^(?:[A-Z_]+=\S+ |ExecStart=)*(?:\S*/)?crimson ([a-z][^`]*)$")
@@ -36,6 +45,7 @@ COMMANDS = [
     *leaves(get_command(config.app), ("config",)),
     *leaves(get_command(node.app), ("node",)),
     *leaves(get_command(gateway.app), ("gateway",)),
+    *leaves(get_command(governance.app), ("policy",)),
     *(("enclave", name) for name in shell._COMMANDS),
 ]
 GROUPS = sorted({path[:depth] for path in COMMANDS for depth in range(1, len(path))})
@@ -103,6 +113,7 @@ def test_every_installed_command_is_looked_at():
         "gateway init",
         "gateway serve",
     }
+    wanted |= {f"policy {name}" for name in ("init", "lint", "explain", "sign", "publish", "diff", "show")}
     wanted |= {"enclave serve", "enclave evidence", "enclave measure", "train", "demo", "config show"}
     assert wanted <= {" ".join(path) for path in COMMANDS}
 
@@ -138,6 +149,7 @@ def test_the_pages_quote_what_they_should():
         ("gateway", "serve"),
         ("node", "run"),
         ("node", "doctor"),
+        ("policy", "sign"),
         ("train",),
     } <= found
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.enclave.hosting import Client, Hosted, real_parties, start, write_home
+from tests.enclave.hosting import Client, Hosted, now, real_parties, start, write_home
 from tests.playground import MODEL, Parties, entropy, initial
 
+from crimson_enclave.followed import follow, newest
 from crimson_enclave.host.folder import StateFolder
 from crimson_enclave.host.gate import Gate
-from crimson_enclave.host.keeper import reload
+from crimson_enclave.host.keeper import open_folder, reload
 from crimson_enclave.host.launcher import RunningEnclave, open_socket
 from crimson_enclave.host.server import Server
 from crimson_enclave.host.start import Started
@@ -21,6 +22,7 @@ from crimson_enclave.instance import Attester
 from crimson_enclave.measurement import measure
 from crimson_enclave.sealed.vault import Vault
 from crimson_enclave.totals import Totals
+from crimson_protocol.policy.update import Trust, anchor_of
 from crimson_protocol.secret.sealing import SealKey
 
 
@@ -40,9 +42,7 @@ class Inline:
         return self.home / "state"
 
     def vault(self) -> Vault:
-        policy = self.parties.policy
-        key = SealKey(entropy("seal")(32))
-        return Vault(key, policy.federation, self.parties.governor.public, entropy(f"{self.starts}"))
+        return Vault(SealKey(entropy("seal")(32)), anchor_of(self.parties.first_root), entropy(f"{self.starts}"))
 
     def start(self) -> Started:
         """Start, or start again, on the folder."""
@@ -51,10 +51,21 @@ class Inline:
         policy, vault = self.parties.policy, self.vault()
         folder = StateFolder(self.state)
         try:
-            reloaded = reload(folder, vault, policy, {MODEL: initial(policy.models[0].numbers)})
+            state = open_folder(folder, vault)
+            kept = [folder.read(state.bundle)] if state else []
+            trust = state.trust if state else Trust.anchored(self.parties.first_root)
+            followed = newest(trust, [self.parties.signed, *kept], now())
+            before = follow(Trust.anchored(self.parties.first_root), kept[0], 0).policy if kept else None
+            reloaded = reload(folder, vault, state, followed, {MODEL: initial(policy.models[0].numbers)})
             attester = Attester(self.parties.root, measure())
             self.started = start_session(
-                policy, vault, folder, reloaded, attester, observer=lambda *seen: self.opened.append(seen)
+                followed,
+                before,
+                vault,
+                folder,
+                reloaded,
+                attester,
+                observer=lambda *seen: self.opened.append(seen),
             )
         except BaseException:
             folder.close()
@@ -65,7 +76,7 @@ class Inline:
     def serve(self) -> Path:
         """Start and answer on a socket until the test ends; the socket."""
         started = self.start()
-        gate = Gate(started.session, started.keeper, started.spool, started.governor)
+        gate = Gate(started)
         place = self.home / f"{self.starts}.sock"
         server = Server(open_socket(place), gate, self.patience)
         thread = threading.Thread(target=server.run, daemon=True)

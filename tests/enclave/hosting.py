@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tests.playground import MODEL, MemorySpool, Parties, default_numbers, initial, make_parties, sign_policy
+from tests.playground import (
+    MODEL,
+    MemorySpool,
+    Parties,
+    default_numbers,
+    initial,
+    load_policy,
+    make_parties,
+    sign_policy,
+)
+from tests.repositories import write_repository
 
 from crimson_enclave.host.launcher import Launch, RunningEnclave, launch
 from crimson_enclave.measurement import measure
@@ -25,11 +35,9 @@ from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.evidence.validate import Appraisal
 from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.policy.document import EvidenceRules
-from crimson_protocol.policy.signed import load_policy
 from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.secret.key_files import to_pem
 from crimson_protocol.secret.keys import DualKey
-from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire import link
 from crimson_protocol.wire.envelope import Envelope
 from crimson_protocol.wire.messages.advertise import Offer
@@ -123,7 +131,7 @@ class Client:
         return self.ask(link.Hello(link.LINK_VERSION))
 
     def open(self, round_: int, attempt: int = 1) -> list[tuple[int | None, bytes]]:
-        self.ask(link.Open(MODEL, round_, attempt, None))
+        self.ask(link.Open(MODEL, round_, attempt))
         return self.said
 
     def close_phase(self, phase: str) -> list[tuple[int | None, bytes]]:
@@ -153,14 +161,10 @@ def resigned(parties: Parties, **changes: object) -> Parties:
 def write_home(home: Path, parties: Parties) -> Path:
     """An enclave's home folder, as an operator gets it."""
     (home / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    (home / "policy.cbor").write_bytes(parties.signed)
-    (home / "governor.cbor").write_bytes(parties.governor.public.to_bytes())
+    write_repository(home, parties, [initial(rules.numbers) for rules in parties.policy.models])
     root = home / "keys" / "root.pem"
     root.touch(mode=0o600)
     root.write_bytes(to_pem(DualKey(parties.root.reveal())))
-    artifact = initial(parties.policy.models[0].numbers)
-    (home / "artifacts" / model_digest(artifact).hex()).write_bytes(artifact)
     return home
 
 
@@ -187,8 +191,7 @@ class Hosted:
     submitted: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        governor = self.parties.governor.public
-        self.policy = load_policy(self.parties.signed, governor, now())
+        self.policy = load_policy(self.parties.signed, self.parties.governor, now())
         self.numbers = self.policy.models[0].numbers
         self.agents = []
         for index, identity in enumerate(self.parties.identities):
@@ -196,7 +199,7 @@ class Hosted:
             member = Member(index, identity, self.parties.encryptions[index], self.policy)
             witness = self.encoded.__setitem__
             journal = Journal(folder / "journal")
-            self.agents.append(Agent(member, governor, journal, folder / "outbox", now, os.urandom, witness))
+            self.agents.append(Agent(member, journal, folder / "outbox", now, os.urandom, witness))
 
     def client(self) -> Client:
         """A new connection that shares the relay's spool."""

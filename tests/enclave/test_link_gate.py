@@ -225,17 +225,8 @@ def test_questions_out_of_turn_are_refused_and_change_nothing(inline: Inline, ho
         with pytest.raises(RefusedQuestion, match="wrong-phase"):
             client.close_phase(phase)
     with pytest.raises(RefusedQuestion, match="model-rejected"):
-        client.ask(link.Open("no such model", 1, 1, None))
+        client.ask(link.Open("no such model", 1, 1))
     assert client.status().phase == "Advertising"
-
-
-def test_a_forged_reopen_order_is_refused(inline: Inline, hosted: Hosted):
-    inline.serve()
-    client = hosted.client()
-    hosted.prepare(client)
-    with pytest.raises(RefusedQuestion):
-        client.ask(link.Open(MODEL, 1, 1, b"free them"))
-    assert client.status().places == ()
 
 
 def test_a_released_round_goes_on_to_the_next_only(inline: Inline, hosted: Hosted):

@@ -18,7 +18,7 @@ from crimson_protocol.artifact import Artifact
 from crimson_protocol.errors import CallerFault, CrimsonError, PeerFault, PolicyRefusal
 from crimson_protocol.evidence.validate import appraise
 from crimson_protocol.faults import Attempt, convict
-from crimson_protocol.policy.signed import load_policy, load_reopen
+from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.wire import cbor
 from crimson_protocol.wire.envelope import Envelope
@@ -57,12 +57,12 @@ def samples() -> list[bytes]:
 def parsers() -> dict[str, Callable[[bytes], object]]:
     """Every door that untrusted bytes come through, by name."""
     federation = played()
-    policy, governor = federation.policy, federation.parties.governor.public
+    policy, trust = federation.policy, Trust.anchored(federation.parties.first_root)
     doors: dict[str, Callable[[bytes], object]] = {
         "envelope of a node": lambda data: parse_envelope(data, Role.NODE, NODES),
         "envelope of the enclave": lambda data: parse_envelope(data, Role.ENCLAVE, NODES),
-        "policy": lambda data: load_policy(data, governor, NOW),
-        "reopen order": lambda data: load_reopen(data, governor),
+        "policy": lambda data: update(trust, data, NOW),
+        "trust": Trust.anchored,
         "receipt": lambda data: verify_receipt(data, federation.session.instance.signing.public),
         "evidence": lambda data: appraise(data, bytes(32), policy, NOW),
         "fault proof": lambda data: convict(data, policy, Attempt(bytes(32), bytes(32), 3)),

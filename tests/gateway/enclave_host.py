@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from tests.playground import MEASUREMENT, Parties, initial
+from tests.repositories import write_repository
 
 from crimson_enclave.host.folder import StateFolder
 from crimson_enclave.host.gate import Gate
@@ -15,21 +16,16 @@ from crimson_enclave.host.server import Server
 from crimson_enclave.host.start import Started, start_from_home
 from crimson_protocol.secret.key_files import to_pem
 from crimson_protocol.secret.keys import DualKey
-from crimson_protocol.transcript import model_digest
 
 
 def write_home(home: Path, parties: Parties) -> None:
     """An enclave's home folder."""
-    for name in ("keys", "artifacts", "state", "run"):
+    for name in ("keys", "state", "run"):
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "policy.cbor").write_bytes(parties.signed)
-    (home / "governor.cbor").write_bytes(parties.governor.public.to_bytes())
+    write_repository(home, parties, [initial(rules.numbers) for rules in parties.policy.models])
     for name, data in (("root.pem", to_pem(DualKey(parties.root.reveal()))), ("seal.key", os.urandom(32))):
         (home / "keys" / name).touch(mode=0o600)
         (home / "keys" / name).write_bytes(data)
-    for rules in parties.policy.models:
-        artifact = initial(rules.numbers)
-        (home / "artifacts" / model_digest(artifact).hex()).write_bytes(artifact)
 
 
 class _Stoppable(Server):
@@ -67,7 +63,7 @@ class EnclaveHost:
         self._listener.bind(str(self.home.socket))
         self._listener.listen()
         started = self.started
-        gate = Gate(started.session, started.keeper, started.spool, started.governor)
+        gate = Gate(started)
         self._server = _Stoppable(self._listener, gate)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

@@ -18,9 +18,11 @@ from tests.gateway.enclave_host import EnclaveHost
 from tests.gateway.hospital import Hospital
 from tests.gateway.signed_client import SignedClient
 from tests.playground import MODEL, Parties, initial, make_parties, sign_policy
+from tests.repositories import write_repository
 
-from crimson_protocol.secret.key_files import to_pem
-from crimson_protocol.transcript import model_digest
+from crimson_protocol.policy.document import OperatorEntry
+from crimson_protocol.secret.key_files import from_pem, to_pem
+from crimson_protocol.secret.keys import IdentityKey
 
 QUICK = {"gather_seconds": 30, "phase_seconds": 20, "grace_seconds": 0.2, "metrics_port": 0, "free_space": 0}
 
@@ -51,21 +53,39 @@ class Federation:
         self, folder: Path, nodes: int = 5, parties: Parties | None = None, **settings: object
     ) -> None:
         self.folder = folder
-        self.parties = parties or valid_now(make_parties(nodes, seed=os.urandom(4).hex()))
-        self.enclave = EnclaveHost(folder / "enclave", self.parties)
         self.home = folder / "gateway"
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
         done = crimson("gateway", "init", "--home", str(self.home), "--port", "0")
         assert done.returncode == 0, done.stderr
         self.set(**{**QUICK, **settings})
-        (self.home / "policy.cbor").write_bytes(self.parties.signed)
-        (self.home / "governor.cbor").write_bytes(self.parties.governor.public.to_bytes())
-        (self.home / "artifacts").mkdir()
-        for rules in self.parties.policy.models:
-            artifact = initial(rules.numbers)
-            (self.home / "artifacts" / model_digest(artifact).hex()).write_bytes(artifact)
+        self.operator_public = from_pem(IdentityKey, self.operator_key.read_bytes()).public
+        made = parties or valid_now(make_parties(nodes, seed=os.urandom(4).hex()))
+        self.parties = self.governed(made, operators=(self.operator_entry,))
+        self.enclave = EnclaveHost(folder / "enclave", self.parties)
+        self.publish()
         self._clients: list[SignedClient] = []
+
+    @property
+    def operator_key(self) -> Path:
+        return self.home / "keys" / "operator.pem"
+
+    @property
+    def operator_entry(self) -> OperatorEntry:
+        """Whom `init` made a key for, with every role."""
+        return OperatorEntry("operator", self.operator_public, ("backend", "rounds"))
+
+    def governed(self, parties: Parties, **changes: object) -> Parties:
+        """The parties under a changed policy."""
+        policy = replace(parties.policy, **changes)
+        return replace(parties, policy=policy, signed=sign_policy(parties.governor, policy))
+
+    def publish(self, **changes: object) -> None:
+        """Put the policy, changed perhaps, where the gateway looks for it."""
+        if changes:
+            changes = {"serial": self.parties.policy.serial + 1, **changes}
+            self.parties = self.governed(self.parties, **changes)
+        write_repository(self.home, self.parties, [initial(r.numbers) for r in self.parties.policy.models])
 
     def set(self, **settings: object) -> None:
         """Change settings for the next start."""
@@ -129,9 +149,8 @@ class Federation:
 
     def operator(self) -> SignedClient:
         """The operator's client, with the key that `init` made."""
-        public = bytes.fromhex(json.loads((self.home / "operators.json").read_text())[0]["public_key"])
-        pem = (self.home / "keys" / "operator.pem").read_bytes()
-        return self._keep(SignedClient(self.url, self.authority, pem, public))
+        pem = self.operator_key.read_bytes()
+        return self._keep(SignedClient(self.url, self.authority, pem, self.operator_public))
 
     def _keep(self, client: SignedClient) -> SignedClient:
         self._clients.append(client)

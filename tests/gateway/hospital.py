@@ -41,7 +41,6 @@ class Hospital:
         self.encoded: dict[int, np.ndarray] = {}
         self.agent = Agent(
             member,
-            parties.governor.public,
             Journal(home / f"node-{index}" / "journal"),
             home / f"node-{index}" / "outbox",
             lambda: int(time.time()),

@@ -111,7 +111,7 @@ class Homes:
         for path, data in secrets.items():
             path.write_bytes(data)
             path.chmod(0o600)
-        (home / "governor.cbor").write_bytes(self.parties.governor.public.to_bytes())
+        (home / "root.json").write_bytes(self.parties.first_root)
         write_rows(home / "site.csv", index)
         known = {"gateway": url, "node": f"site-{index}", "ca_file": "ca.pem", "data": "site.csv"}
         known |= {"proxy": None, "poll_seconds": 2}

@@ -8,12 +8,11 @@ from pathlib import Path
 from crimson_enclave.host.failure import UNREACHABLE, Failure
 from crimson_enclave.host.home import Home, read_file
 from crimson_enclave.host.stream import Connection, LinkLost
-from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.format import MAX_EVIDENCE, Evidence
 from crimson_protocol.evidence.validate import appraise
-from crimson_protocol.policy.document import MAX_POLICY
-from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.policy.bundle import MAX_BUNDLE, MAX_METADATA
+from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire import link
 
@@ -23,9 +22,9 @@ _ATTESTATION_FAILED = 6
 
 def ask_evidence(place: Path, home: Home) -> dict[str, object]:
     """Fresh evidence in plain words, appraised. Raises Failure."""
-    governor = DualPublic.from_bytes(read_file(home.governor, 8192), 8192)
+    trust = Trust.anchored(read_file(home.trust_anchor, MAX_METADATA))
     now = int(time.time())
-    policy = load_policy(read_file(home.policy, MAX_POLICY + 8192), governor, now)
+    policy = update(trust, read_file(home.bundle, MAX_BUNDLE), now).policy
     nonce = os.urandom(32)
     data = _fetch(place, nonce)
     try:

@@ -25,7 +25,7 @@ _EXAMPLES = """examples:
   crimson enclave evidence                    ask the running enclave what isolates it
   crimson enclave measure --json              the measurement that a policy names
 
-home folder: policy.cbor, governor.cbor, artifacts/, keys/root.pem; state/ and keys/seal.key are made.
+home folder: root.json, policy/ (the published repository), keys/root.pem; state/ and keys/seal.key are made.
 exit codes: 0 ok, 1 failed, 2 no connection, 3 time-out, 4 bad input, 5 refused by policy,
             6 evidence does not hold, 9 integrity, 130 interrupted
 """

@@ -10,8 +10,8 @@ FAILED, UNREACHABLE, TIMED_OUT, BAD_INPUT, BY_POLICY, INTEGRITY = 1, 2, 3, 4, 5,
 
 _HINTS = {
     Refusal.EXPIRED: "ask the governors for a policy that is still valid, or correct this machine's clock",
-    Refusal.BAD_SIGNATURE: "the file was edited after it was signed, or governor.cbor is of another governor",
-    Refusal.POLICY_WENT_BACK: "put the newest policy of the governors into policy.cbor",
+    Refusal.BAD_SIGNATURE: "the file was edited after it was signed, or root.json is of another federation",
+    Refusal.POLICY_WENT_BACK: "copy the newest policy repository of the governors into policy/",
     Refusal.WRONG_CONTEXT: "every federation has a home folder of its own; use --home",
     Refusal.UNSUPPORTED: "ask the governors for a policy without it, or install a newer enclave",
 }

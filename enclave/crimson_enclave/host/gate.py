@@ -3,22 +3,18 @@
 from collections.abc import Iterator
 
 from crimson_enclave.dispatch import Fault, UntrustedFrame
+from crimson_enclave.followed import follow
 from crimson_enclave.host.folder import Uncertain
-from crimson_enclave.host.keeper import Keeper, NotKept
-from crimson_enclave.host.spool import LinkSpool
+from crimson_enclave.host.keeper import NotKept
 from crimson_enclave.host.standing import model_in_question, phase, running, status
+from crimson_enclave.host.start import Started, largest_vector, start_anew
 from crimson_enclave.host.stream import Connection, LinkLost
 from crimson_enclave.host.talk import say
 from crimson_enclave.rollback import Before
-from crimson_enclave.session import Session
-from crimson_protocol.crypto.verify import DualPublic
-from crimson_protocol.errors import CallerFault, CrimsonError, PeerFault, PolicyRefusal
-from crimson_protocol.layout import Layout
+from crimson_enclave.state import Confirming, Unmasking
+from crimson_protocol.errors import CallerFault, CrimsonError, PeerFault
 from crimson_protocol.phases import EnclavePhase
-from crimson_protocol.policy.document import Policy
-from crimson_protocol.policy.signed import load_reopen
 from crimson_protocol.refusal import Refusal
-from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire import link
 from crimson_protocol.wire.envelope import OVERHEAD, Envelope
 from crimson_protocol.wire.messages.endorse import Endorse
@@ -28,27 +24,35 @@ from crimson_protocol.wire.table import BY_RECORD, MESSAGES, Role
 NOT_KEPT = "state-not-kept"
 """Refusal of a question whose outcome could not be written: ask again once there is room."""
 MAX_FAULTS = 64
-_QUESTIONS = (link.Hello, link.Attest, link.Open, link.Close, link.ReadLog, link.Piece)
+_QUESTIONS = (
+    link.Hello,
+    link.Attest,
+    link.Open,
+    link.Adopt,
+    link.Tell,
+    link.Close,
+    link.ReadLog,
+    link.Piece,
+)
 _UNMASKING, _RELEASED = EnclavePhase.UNMASKING.value, EnclavePhase.RELEASED.value
 
 Said = list[tuple[int | None, bytes]]
 
 
-def largest_vector(policy: Policy) -> int:
-    """Bytes of the largest packed vector that any model of the policy has."""
-    return max((Layout(rules.numbers).packed for rules in policy.models), default=0)
-
-
 class Gate:
     """Answers one question at a time. Holds what was said last, to say it again."""
 
-    def __init__(self, session: Session, keeper: Keeper, spool: LinkSpool, governor: DualPublic) -> None:
-        self._session, self._keeper, self._spool, self._governor = session, keeper, spool, governor
+    def __init__(self, started: Started) -> None:
+        self._begin(started)
+
+    def _begin(self, started: Started) -> None:
+        self._session, self._keeper, self._spool = started.session, started.keeper, started.spool
         self._offer = b""
         self._said: Said = []
         self._closed: tuple[str, ...] = ()
-        self._largest = largest_vector(session.policy)
-        nodes = len(session.policy.roster)
+        policy = started.session.policy
+        self._largest = largest_vector(policy)
+        nodes = len(policy.roster)
         caps = (message.cap(nodes) for message in MESSAGES if message.sender is Role.NODE)
         self._control = max(caps) + 2 * OVERHEAD
 
@@ -61,7 +65,8 @@ class Gate:
 
     def answer(self, question: Record, connection: Connection) -> None:
         """Answer a question on its connection. Raises LinkLost, after which nothing of it has happened."""
-        self._spool.connection = connection
+        spool = self._spool
+        spool.connection = connection
         before, kept = Before(self._session), self._keeper.state
         try:
             answers = list(self._answers(question, connection))
@@ -79,7 +84,7 @@ class Gate:
             before.undo()
             raise
         finally:
-            self._spool.connection = None
+            spool.connection = None
         for answer in answers:
             connection.send(answer)
 
@@ -93,6 +98,12 @@ class Gate:
                 yield link.Attested(instance.attester.attest(instance.claims, question.nonce, now))
             case link.Open():
                 yield link.Said(None, self._open(question))
+                yield self._status()
+            case link.Adopt():
+                self._adopt(question)
+                yield self._status()
+            case link.Tell():
+                self._session.take_reports(question.first, question.reports)
                 yield self._status()
             case link.Deliver():
                 yield self._deliver(question, connection)
@@ -120,14 +131,22 @@ class Gate:
         again = place == (round_, attempt + 1) and attempt > 0
         if not again and place != (round_ + 1, 1):
             raise CallerFault(Refusal.WRONG_PHASE, f"the model stands at round {round_}, attempt {attempt}")
-        if question.reopen is not None:
-            order = load_reopen(question.reopen, self._governor)
-            asked = session.policy.federation, model, question.round, model_digest(session.base(model))
-            if (order.federation, order.model, order.round, order.model_digest) != asked:
-                raise PolicyRefusal(Refusal.POLICY_REJECTED, "the reopen order is of another round or model")
-        self._offer = session.open(model, again=again, reopen=question.reopen)
+        self._offer = session.open(model, again=again)
         self._closed, self._said = (), []
         return self._offer
+
+    def _adopt(self, question: link.Adopt) -> None:
+        """Follow a newer policy, or hear that the present one is still the newest."""
+        session, keeper = self._session, self._keeper
+        followed = follow(keeper.followed.trust, question.bundle, session.clock())
+        if followed.policy.digest() == session.policy.digest():
+            keeper.followed, session.fresh_until = followed, followed.verified.fresh_until
+            keeper(session)
+            return
+        if isinstance(session.state, Confirming | Unmasking):
+            # Nodes may have confirmed: the round ends under the policy that it began with.
+            raise CallerFault(Refusal.WRONG_PHASE, "a verdict is out")
+        self._begin(start_anew(followed, question.artifacts, session, keeper))
 
     def _deliver(self, question: link.Deliver, connection: Connection) -> link.Heard:
         session = self._session

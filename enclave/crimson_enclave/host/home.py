@@ -7,9 +7,9 @@ from pathlib import Path
 
 from crimson_enclave.host.failure import BAD_INPUT, Failure
 from crimson_protocol.artifact import MAX_ARTIFACT
-from crimson_protocol.policy.document import MAX_POLICY
+from crimson_protocol.policy.bundle import ARTIFACTS, MAX_BUNDLE, MAX_METADATA
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TARGET = re.compile(r"[0-9a-f]{64}\.([0-9a-f]{64})")
 _PRIVATE = 0o077
 
 
@@ -21,15 +21,22 @@ class Home:
 
     @property
     def policy(self) -> Path:
-        return self.root / "policy.cbor"
+        """The published policy repository, or a copy of it."""
+        return self.root / "policy"
 
     @property
-    def governor(self) -> Path:
-        return self.root / "governor.cbor"
+    def bundle(self) -> Path:
+        return self.policy / "policy.bundle"
+
+    @property
+    def trust_anchor(self) -> Path:
+        """The federation's first root, which the governors hand over themselves."""
+        return self.root / "root.json"
 
     @property
     def artifacts(self) -> Path:
-        return self.root / "artifacts"
+        """Initial artifacts, among the repository's targets."""
+        return self.policy / "targets" / ARTIFACTS
 
     @property
     def evidence_root(self) -> Path:
@@ -53,8 +60,8 @@ class Home:
 class HomeFiles:
     """What the files held, not yet parsed. `artifacts`: initial artifacts by the digest in their name."""
 
-    policy: bytes = field(repr=False)
-    governor: bytes = field(repr=False)
+    bundle: bytes = field(repr=False)
+    root: bytes = field(repr=False)
     evidence_root: bytes = field(repr=False)
     seal_key: bytes = field(repr=False)
     artifacts: dict[bytes, bytes] = field(repr=False)
@@ -64,11 +71,11 @@ def read_home(home: Home) -> HomeFiles:
     """Every file of the home, each up to its cap. Raises Failure that names the file."""
     artifacts = {}
     for path in sorted(home.artifacts.iterdir()) if home.artifacts.is_dir() else ():
-        if _DIGEST.fullmatch(path.name):
-            artifacts[bytes.fromhex(path.name)] = read_file(path, MAX_ARTIFACT)
+        if named := _TARGET.fullmatch(path.name):
+            artifacts[bytes.fromhex(named[1])] = read_file(path, MAX_ARTIFACT)
     return HomeFiles(
-        read_file(home.policy, MAX_POLICY + 8192),
-        read_file(home.governor, 8192),
+        read_file(home.bundle, MAX_BUNDLE),
+        read_file(home.trust_anchor, MAX_METADATA),
         read_file(home.evidence_root, 1 << 16, private=True),
         read_file(home.seal_key, 64, private=True),
         artifacts,
@@ -78,7 +85,9 @@ def read_home(home: Home) -> HomeFiles:
 def read_file(path: Path, cap: int, *, private: bool = False) -> bytes:
     """A file of at most `cap` bytes. `private`: nobody but its owner may read it."""
     try:
-        with open(path, "rb") as file:
+        # No symbolic link: what a name stands for must not change between two looks.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if private and mode & _PRIVATE:
                 raise Failure(BAD_INPUT, "key-readable", f"{path} can be read by others", f"chmod 600 {path}")

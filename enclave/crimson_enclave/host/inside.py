@@ -96,7 +96,7 @@ def _serve(settings: Settings, observer: Observer | None) -> int:
             "epoch": instance.claims.epoch,
         }
     )
-    Server(listener, Gate(started.session, started.keeper, started.spool, started.governor)).run()
+    Server(listener, Gate(started)).run()
     return 0
 
 

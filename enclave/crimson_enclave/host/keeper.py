@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crimson_enclave.event_log import EventLog
+from crimson_enclave.followed import Followed
 from crimson_enclave.host.folder import StateFolder
 from crimson_enclave.sealed.record import SealedState, Stored
-from crimson_enclave.sealed.resume import Files, first_state, refuse_other_log, refuse_other_policy, state_of
+from crimson_enclave.sealed.resume import Files, first_state, refuse_other_log, state_of
 from crimson_enclave.sealed.vault import Vault, plain
 from crimson_enclave.session import Session
-from crimson_protocol.policy.document import Policy
 from crimson_protocol.secret.keys import DualKey
 
 
@@ -33,37 +33,41 @@ class Memory:
 class Keeper:
     """Called by the session whenever something must be durable before it is said."""
 
-    def __init__(self, folder: StateFolder, vault: Vault, state: SealedState, memory: Memory) -> None:
-        self._folder, self._vault, self._memory = folder, vault, memory
-        self.state = state
+    def __init__(
+        self, folder: StateFolder, vault: Vault, state: SealedState, memory: Memory, followed: Followed
+    ) -> None:
+        self.folder, self.vault, self.memory = folder, vault, memory
+        self.state, self.followed = state, followed
 
     @property
     def size(self) -> int:
         """Log entries that no crash takes back."""
-        return self._folder.size
+        return self.folder.size
 
     def __call__(self, session: Session) -> None:
         """Commit the session as it stands. Raises NotKept; or Uncertain, after which only a restart helps."""
         new: list[tuple[Stored, bytes]] = []
-        artifacts, releases = dict(self._memory.files.artifacts), dict(self._memory.files.releases)
+        artifacts, releases = dict(self.memory.files.artifacts), dict(self.memory.files.releases)
         for model, artifact in session.artifacts.items():
-            if artifact is not self._memory.artifacts.get(model):
-                artifacts[model], sealed = self._vault.seal_artifact(model, artifact)
+            if artifact is not self.memory.artifacts.get(model):
+                artifacts[model], sealed = self.vault.seal_artifact(model, artifact)
                 new.append((artifacts[model], sealed))
         for model, release in session.published.items():
-            if release is not self._memory.releases.get(model):
+            if release is not self.memory.releases.get(model):
                 releases[model] = plain(release)
                 new.append((releases[model], release))
         files = Files(artifacts, releases)
-        state = state_of(session, self.state, files)
-        named = {*artifacts.values(), *releases.values()}
-        leaves = session.log.leaves[self._folder.size :]
+        state = state_of(session, self.state, files, self.followed)
+        named = {*artifacts.values(), *releases.values(), state.bundle}
+        if state.bundle != self.state.bundle:
+            new.append((state.bundle, self.followed.bundle))
+        leaves = session.log.leaves[self.folder.size :]
         try:
-            self._folder.commit(leaves, new, self._vault.seal_state(state), named)
+            self.folder.commit(leaves, new, self.vault.seal_state(state), named)
         except OSError as error:
             raise NotKept(error.strerror or "the system gave no reason") from error
         self.state = state
-        self._memory = Memory(dict(session.artifacts), dict(session.published), files)
+        self.memory = Memory(dict(session.artifacts), dict(session.published), files)
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,26 @@ class Reloaded:
     memory: Memory
 
 
-def reload(folder: StateFolder, vault: Vault, policy: Policy, initial: Mapping[str, bytes]) -> Reloaded:
-    """The state on disk, or the first one, which is committed before anything else is written.
-
-    initial: the policy's own artifact of each model. Raises Damaged, PeerFault, PolicyRefusal, CallerFault,
-    OSError.
-    """
+def open_folder(folder: StateFolder, vault: Vault) -> SealedState | None:
+    """The sealed state on disk, None before the first start. Raises Damaged, CallerFault."""
     blob = folder.blob()
-    if blob is None:
-        state = first_state(policy, DualKey.fresh(vault.entropy), EventLog().checkpoint())
-        folder.commit((), (), vault.seal_state(state), set())
-    else:
-        state = vault.open_state(blob)
-    refuse_other_policy(state, policy)
+    return None if blob is None else vault.open_state(blob)
+
+
+def reload(
+    folder: StateFolder,
+    vault: Vault,
+    state: SealedState | None,
+    followed: Followed,
+    initial: Mapping[str, bytes],
+) -> Reloaded:
+    """Everything that a state names; the first state is committed before anything else is written.
+
+    initial: the policy's own artifact of each model. Raises Damaged, OSError.
+    """
+    if state is None:
+        state = first_state(followed, DualKey.fresh(vault.entropy), EventLog().checkpoint())
+        folder.commit((), [(state.bundle, followed.bundle)], vault.seal_state(state), {state.bundle})
     log = EventLog.of(folder.leaves(state.log.size))
     refuse_other_log(state, log.tree.size, log.tree.root())
     memory = Memory(dict(initial))

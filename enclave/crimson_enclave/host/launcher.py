@@ -22,7 +22,7 @@ from crimson_enclave.host.home import Home, read_file
 from crimson_enclave.host.inside import PATIENCE, Settings, code_folders
 from crimson_enclave.isolation import bubblewrap
 from crimson_enclave.isolation.process import ENVIRONMENT
-from crimson_protocol.policy.document import MAX_POLICY
+from crimson_protocol.policy.bundle import MAX_BUNDLE, MAX_METADATA
 
 PROGRAM = ("-m", "crimson_enclave.host.inside")
 INNER_HOME = Path("/enclave")
@@ -150,11 +150,11 @@ def _answers(place: Path) -> bool:
 def _prepare(home: Home) -> None:
     """Folders, and the seal key on the first start."""
     # Read here too, for an error before anything is started.
-    read_file(home.policy, MAX_POLICY + 8192)
-    read_file(home.governor, 8192)
+    read_file(home.bundle, MAX_BUNDLE)
+    read_file(home.trust_anchor, MAX_METADATA)
     read_file(home.evidence_root, 1 << 16, private=True)
     try:
-        for folder in (home.state, home.seal_key.parent, home.artifacts):
+        for folder in (home.state, home.seal_key.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
         if not home.seal_key.exists():
             if any(home.state.iterdir()):
@@ -185,7 +185,7 @@ def _write_key(path: Path, key: bytes) -> None:
 def _sandboxed(bwrap: str, program: Sequence[str], home: Home, extra: Sequence[Path]) -> list[str]:
     system = set(bubblewrap.SYSTEM_FOLDERS)
     readable = {path: path for path in (*code_folders(), *extra) if path not in system and path.exists()}
-    for path in (home.policy, home.governor, home.artifacts, home.evidence_root, home.seal_key):
+    for path in (home.policy, home.trust_anchor, home.evidence_root, home.seal_key):
         readable[path] = INNER_HOME / path.relative_to(home.root)
     mounts = bubblewrap.Mounts(readable, {home.state: INNER_HOME / "state"})
     return bubblewrap.command(bwrap, program, mounts, ENVIRONMENT)

@@ -35,6 +35,8 @@ def status(session: Session, log_size: int) -> Status:
         again=bool(model) and session.may_try_again(model or ""),
         places=tuple(Place(name, *place) for name, place in sorted(session.places.items())),
         endorsed=tuple(sorted(session.endorsed)),
+        policy=session.policy.digest(),
+        reports=session.reports,
         log_size=log_size,
     )
 
@@ -71,7 +73,7 @@ def _offer_digest(session: Session) -> bytes | None:
 def _waiting(state: State) -> set[int]:
     match state:
         case Advertising():
-            return set(state.terms.policy.active()) - set(state.advertised) - state.excluded
+            return set(state.terms.policy.members(state.terms.offer.model)) - set(state.advertised) - state.excluded
         case Sharing():
             return set(state.agreement.members) - set(state.shares)
         case Submitting():

@@ -59,8 +59,12 @@ def open_attempt(
 def take_advertise(state: Advertising, envelope: bytes, message: Advertise) -> Advertising:
     """Step 2 at the enclave: one advertisement per active node, for this very offer.
 
-    The signature was checked by the dispatcher. Raises PeerFault(WRONG_CONTEXT, EQUIVOCATION, MALFORMED).
+    The signature was checked by the dispatcher. Raises PeerFault(ACCESS_DENIED, WRONG_CONTEXT, EQUIVOCATION,
+    MALFORMED).
     """
+    # 2.9: the access rules let this node train this model.
+    if message.node not in state.terms.policy.members(state.terms.offer.model):
+        raise PeerFault(Refusal.ACCESS_DENIED, "the policy does not let this node train the model")
     if message.offer_digest != state.terms.offer_digest:
         raise PeerFault(Refusal.WRONG_CONTEXT, "the advertisement answers another offer")
     known = state.advertised.get(message.node)

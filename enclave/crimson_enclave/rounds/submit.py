@@ -101,7 +101,6 @@ def close_submit(
     state: Submitting,
     only: frozenset[int] | None = None,
     convictions: tuple[bytes, ...] = (),
-    reopen: bytes | None = None,
 ) -> tuple[Confirming, tuple[bytes, bytes]] | tuple[Aborted, None]:
     """Steps 7 and 8: Freeze and Verdict over what arrived, or an abort where too little did.
 
@@ -125,7 +124,6 @@ def close_submit(
         rejected=tuple(sorted(set(state.submitted) - accepted)),
         closed=closed_buckets(agreement, accepted) or (),
         convictions=convictions,
-        reopen=reopen,
     )
     try:
         judged = judge(frozen, verdict)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from crimson_protocol.policy.update import Trust
 from crimson_protocol.wire.messages.advertise import Checkpoint
 from crimson_protocol.wire.messages.confirm import MAX_CONVICTIONS, MAX_PROOF
 from crimson_protocol.wire.records import (
@@ -21,7 +22,7 @@ from crimson_protocol.wire.records import (
     Text,
 )
 
-STATE_VERSION = "crimson/state/1"
+STATE_VERSION = "crimson/state/2"
 MAX_MODELS = 256
 MAX_CHARGES = 1 << 14
 MAX_STATE = 1 << 30
@@ -84,8 +85,9 @@ class SealedState(Record):
     version: Annotated[str, OneOf((STATE_VERSION,))]
     federation: Name
     epoch: Count
-    policy_serial: Count
-    policy_digest: Digest
+    trust: Annotated[Trust, Nested(Trust)]
+    bundle: Annotated[Stored, Nested(Stored)]
+    reports: Count
     ledger: Annotated[tuple[Charge, ...], Items(Nested(Charge), MAX_CHARGES)]
     log: Annotated[Checkpoint, Nested(Checkpoint)]
     models: Annotated[
@@ -104,5 +106,5 @@ class SealedBlob(Record):
     """The file: whose state it is, in the clear, for an error that can say so; the rest only opens inside."""
 
     version: Annotated[str, OneOf((STATE_VERSION,))]
-    federation: Name
+    anchor: Digest
     sealed: Annotated[bytes, BytesUpTo(MAX_STATE)] = field(repr=False)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crimson_enclave.bindings import Bindings, Bound
+from crimson_enclave.followed import Followed
 from crimson_enclave.sealed.record import (
     STATE_VERSION,
     Binding,
@@ -12,11 +13,9 @@ from crimson_enclave.sealed.record import (
     SealedState,
     Stored,
 )
-from crimson_enclave.sealed.vault import Damaged
+from crimson_enclave.sealed.vault import Damaged, plain
 from crimson_enclave.session import Lost, Session
 from crimson_enclave.state import Aborted, Confirming, Released, Unmasking, terms_of
-from crimson_protocol.errors import PeerFault, PolicyRefusal
-from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import DualKey
 from crimson_protocol.wire.messages.advertise import Checkpoint
@@ -30,14 +29,15 @@ class Files:
     releases: Mapping[str, Stored]
 
 
-def first_state(policy: Policy, signing: DualKey, log: Checkpoint) -> SealedState:
+def first_state(followed: Followed, signing: DualKey, log: Checkpoint) -> SealedState:
     """The state before the first start: no epoch yet, an empty log."""
     return SealedState(
         version=STATE_VERSION,
-        federation=policy.federation,
+        federation=followed.policy.federation,
         epoch=0,
-        policy_serial=policy.serial,
-        policy_digest=policy.digest(),
+        trust=followed.trust,
+        bundle=plain(followed.bundle),
+        reports=0,
         ledger=(),
         log=log,
         models=(),
@@ -50,15 +50,16 @@ def first_state(policy: Policy, signing: DualKey, log: Checkpoint) -> SealedStat
     )
 
 
-def state_of(session: Session, earlier: SealedState, files: Files) -> SealedState:
+def state_of(session: Session, earlier: SealedState, files: Files, followed: Followed) -> SealedState:
     """What must survive of a session as it stands; `earlier` is the state before, with the ledger so far."""
     lost = lost_by_restart(session)
     return SealedState(
         version=STATE_VERSION,
         federation=session.policy.federation,
         epoch=session.instance.claims.epoch,
-        policy_serial=session.policy.serial,
-        policy_digest=session.policy.digest(),
+        trust=followed.trust,
+        bundle=plain(followed.bundle),
+        reports=session.reports,
         ledger=earlier.ledger,
         log=session.log.checkpoint(),
         models=tuple(
@@ -102,16 +103,6 @@ def _culprits(session: Session) -> frozenset[int]:
 def _binding(model: str, bound: Bound) -> Binding:
     accepted, convicted = tuple(sorted(bound.accepted)), tuple(sorted(bound.convicted))
     return Binding(model, bound.model_digest, accepted, bound.proofs, convicted)
-
-
-def refuse_other_policy(state: SealedState, policy: Policy) -> None:
-    """PeerFault(POLICY_WENT_BACK) for an earlier policy than the state ran under; PolicyRefusal where the
-    same serial names another document."""
-    if policy.serial < state.policy_serial:
-        text = f"policy {policy.serial} is older than {state.policy_serial}, which this enclave ran already"
-        raise PeerFault(Refusal.POLICY_WENT_BACK, text)
-    if policy.serial == state.policy_serial and policy.digest() != state.policy_digest:
-        raise PolicyRefusal(Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}")
 
 
 def refuse_other_log(state: SealedState, size: int, root: bytes) -> None:

@@ -1,6 +1,6 @@
 """Sealing and opening: the state under the machine's seal key, artifacts under keys that the state holds.
 
-Bound to federation and governor, not to the policy, which changes while the state stays.
+Bound to the federation's first root, its anchor, and not to the policy or the governors, which change.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from crimson_enclave.sealed.record import MAX_STATE, STATE_VERSION, SealedBlob, SealedState, Stored
 from crimson_protocol.crypto.labels import SEALED_ARTIFACT, SEALED_STATE
-from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault, CrimsonError, PeerFault
 from crimson_protocol.refusal import Refusal
@@ -24,29 +23,27 @@ class Vault:
     """One federation's seal key with the context that everything is bound to."""
 
     key: SealKey
-    federation: str
-    governor: DualPublic
+    anchor: bytes
     entropy: Entropy = field(repr=False)
 
     def seal_state(self, state: SealedState) -> bytes:
         """The blob's bytes."""
         sealed = self.key.seal(SEALED_STATE, self._context(), state.to_bytes(), self.entropy)
-        return SealedBlob(STATE_VERSION, self.federation, sealed).to_bytes()
+        return SealedBlob(STATE_VERSION, self.anchor, sealed).to_bytes()
 
     def open_state(self, data: bytes) -> SealedState:
         """The state in a blob. Raises Damaged, and CallerFault(WRONG_CONTEXT) for another federation's."""
         try:
             blob = SealedBlob.from_bytes(data, MAX_STATE)
-            if blob.federation != self.federation:
-                raise CallerFault(
-                    Refusal.WRONG_CONTEXT, f"the state belongs to federation {blob.federation!r}"
-                )
+            if blob.anchor != self.anchor:
+                text = f"the state belongs to another federation, of root {blob.anchor.hex()[:16]}"
+                raise CallerFault(Refusal.WRONG_CONTEXT, text)
             plain = self.key.open(SEALED_STATE, self._context(), blob.sealed)
             return SealedState.from_bytes(plain, MAX_STATE)
         except PeerFault as fault:
             raise Damaged(
                 fault.code,
-                "the sealed state does not open: it was altered, or sealed under another key or governor",
+                "the sealed state does not open: it was altered, or sealed under another key",
             ) from fault
 
     def seal_artifact(self, model: str, artifact: bytes) -> tuple[Stored, bytes]:
@@ -64,7 +61,7 @@ class Vault:
             raise Damaged(fault.code, f"the sealed artifact of {model} does not open") from fault
 
     def _context(self) -> list[object]:
-        return [self.federation, hashlib.sha256(self.governor.to_bytes()).digest()]
+        return [self.anchor]
 
 
 def plain(data: bytes) -> Stored:

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse, Response
 from crimson_gateway import shelves
 from crimson_gateway.api.services import PROBLEMS, Member, Use, binary
 from crimson_gateway.problems import Problem
+from crimson_gateway.published import artifact_path
 from crimson_gateway.store.letters import published
 from crimson_gateway.store.log_leaves import leaves_from
 from crimson_protocol.wire import link, web
@@ -24,12 +25,12 @@ router = APIRouter(prefix="/v1", tags=["documents"], responses=PROBLEMS)
 async def policy(
     services: Use, _: Member, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Response:
-    """The signed policy, as the governor signed it."""
-    context = services.context
-    tag = f'"{context.policy.digest().hex()}"'
+    """The signed policy with its TUF metadata, as the governors published it."""
+    published = services.context.published
+    tag = f'"{published.tag}"'
     if if_none_match == tag:
         return Response(status_code=304, headers={"ETag": tag})
-    return Response(context.signed_policy, media_type=web.CBOR, headers={"ETag": tag})
+    return Response(published.bundle, media_type=web.CBOR, headers={"ETag": tag})
 
 
 @router.get("/artifacts/{digest}", response_class=Response, responses=binary(web.OCTETS, "The artifact"))
@@ -37,8 +38,8 @@ async def artifact(services: Use, _: Member, digest: Annotated[str, Path(pattern
     """An initial artifact that the policy names."""
     context = services.context
     named = {rules.initial_digest.hex() for rules in context.policy.models}
-    path = context.home / "artifacts" / digest
-    if digest not in named or not path.is_file():
+    path = artifact_path(context.repository, digest) if digest in named else None
+    if path is None:
         raise Problem("unknown-artifact")
     return FileResponse(path, media_type=web.OCTETS)
 

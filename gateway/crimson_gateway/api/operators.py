@@ -36,11 +36,10 @@ Orders = Annotated[Signed, signed_by("operator", lambda _: OPERATOR_CAP)]
 
 
 class NewRound(BaseModel):
-    """A round to start. `reopen`: a governors' order in hexadecimal that frees nodes from an earlier verdict."""
+    """A round to start."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(min_length=1, max_length=64)
-    reopen: str | None = Field(None, max_length=16384, pattern="^([0-9a-f]{2})*$")
 
 
 class FaultView(BaseModel):
@@ -114,8 +113,7 @@ async def start_round(
                 raise Problem("idempotency-key-reused")
             return Response(before.body, before.status, media_type=JSON)
         deadline = now + timedelta(seconds=context.settings.gather_seconds)
-        reopen = bytes.fromhex(order.reopen) if order.reopen else None
-        round_ = add_round(session, order.model, reopen, now, deadline)
+        round_ = add_round(session, order.model, now, deadline)
         answer = view_of(round_, ()).model_dump_json().encode()
         keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
     context.bells.ring("calls")

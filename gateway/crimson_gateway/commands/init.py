@@ -14,7 +14,6 @@ from crimson_gateway.files import make_folder, write_file
 from crimson_gateway.settings import FILE, SettingsFault, read_settings
 from crimson_gateway.tls import TlsFiles, check_certificate, ensure_certificate, make_operator_key
 
-OPERATORS, OPERATOR = "operators.json", "operator"
 
 
 def init(
@@ -50,19 +49,23 @@ def _init(home: Path, host: str, port: int, cert: Path | None, key: Path | None,
         authority = str(home / "tls" / "ca.pem")
     operator = home / "keys" / "operator.pem"
     public = make_operator_key(operator)
-    write_file(home / OPERATORS, _lines([{"name": OPERATOR, "public_key": public.hex()}]))
     # Last, so that an interrupted init can be run again.
     write_file(home / FILE, _lines(values))
     read_settings(home, os.environ)
-    data = {"home": str(home), "authority": authority, "operator_key": str(operator)}
+    data = {
+        "home": str(home),
+        "authority": authority,
+        "operator_key": str(operator),
+        "operator_public": public.hex(),
+    }
     if as_json:
         print_data(data)
     else:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"gateway prepared in {home}", highlight=False)
-        console.print(
-            "next: copy policy.cbor and governor.cbor there, then `crimson gateway serve`", highlight=False
-        )
+        console.print(f"operator's public key, for the governors: {public.hex()}", highlight=False)
+        hint = "next: put root.json and the published repository as policy/ there, then `crimson gateway serve`"
+        console.print(hint, highlight=False)
     return OK
 
 

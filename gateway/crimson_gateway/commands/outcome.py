@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from crimson_gateway.authentication import OperatorsFault
 from crimson_gateway.server import PortTaken, TooFewFiles
 from crimson_gateway.settings import SettingsFault
 from crimson_gateway.tls import CertificateFault
@@ -38,8 +37,6 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(BAD_INPUT, "bad-setting", error.text, error.hint)
         case CertificateFault():
             return Failure(BAD_INPUT, "certificate", error.text, error.hint)
-        case OperatorsFault():
-            return Failure(BAD_INPUT, "operators", str(error), 'write [{"name": "…", "public_key": "hex"}]')
         case PortTaken():
             return Failure(
                 BAD_INPUT, "port-taken", str(error), "stop the other process, or give another --port"
@@ -56,7 +53,7 @@ def failure_of(error: BaseException) -> Failure | None:
                 REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for a valid policy"
             )
         case PeerFault(code=Refusal.BAD_SIGNATURE):
-            hint = "the policy was edited after it was signed, or governor.cbor is another governor's"
+            hint = "the policy was edited after it was signed, or root.json is another federation's"
             return Failure(INTEGRITY, error.code.value, error.text, hint)
         case CrimsonError():
             return Failure(FAILED, error.code.value, error.text, "see docs/PROTOCOL.md, Refusals")

@@ -8,6 +8,7 @@ from crimson_gateway.context import Context
 from crimson_gateway.driver.deliveries import Deliveries
 from crimson_gateway.driver.fetches import Fetches
 from crimson_gateway.driver.mirror import LogMirror
+from crimson_gateway.driver.policies import Policies
 from crimson_gateway.driver.questions import Questions
 from crimson_gateway.driver.rounds import Rounds
 from crimson_gateway.enclave_link import EnclaveLink, LinkLost, Refused, connected
@@ -32,6 +33,7 @@ class Driver:
         self._fetches = Fetches(context)
         self._deliveries = Deliveries(context, self._fetches, self.questions)
         self._rounds = Rounds(context, self.mirror, self._deliveries)
+        self._policies = Policies(context)
 
     async def run(self) -> None:
         """Until cancelled. A broken link, a hostile enclave or a bug of ours costs one connection."""
@@ -41,7 +43,7 @@ class Driver:
             began = clock()
             try:
                 async with self._connection() as enclave:
-                    await self._adopt(enclave, await enclave.status())
+                    await self._note(enclave, await enclave.status())
                     await self._converse(enclave)
             except (LinkLost, PeerFault, Refused) as error:
                 context.log.warning("the enclave link ended", code=str(getattr(error, "code", error)))
@@ -63,7 +65,7 @@ class Driver:
             self._awake.clear()
             await self.questions.serve(enclave)
             await self._deliveries.endorsements(enclave)
-            await self._adopt(enclave, await enclave.status())
+            await self._note(enclave, await self._policies.bring(enclave, await enclave.status()))
             if not await self._step(enclave):
                 await self._nap()
 
@@ -77,7 +79,7 @@ class Driver:
             return await self._rounds.abandon_strays(enclave, status, None)
         return await self._rounds.advance(enclave, status, round_)
 
-    async def _adopt(self, enclave: EnclaveLink, status: link.Status) -> None:
+    async def _note(self, enclave: EnclaveLink, status: link.Status) -> None:
         """Note where the enclave stands; another instance than before starts with a fresh copy of its log."""
         context = self._context
         instance, before = (status.epoch, status.instance), context.view.instance

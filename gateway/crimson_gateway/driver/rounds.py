@@ -82,7 +82,7 @@ class Rounds:
             # Asked for under an earlier policy: it must not hold up the rounds behind it.
             await self._transitions.end(round_, "lost", Refusal.MODEL_REJECTED.value)
             return True
-        active = frozenset(context.policy.active())
+        active = frozenset(context.policy.members(round_.model))
         async with context.database.reading() as session:
             ready = ready_nodes(session, round_.id) & active
         await self._transitions.show_waiting(round_, active - ready)
@@ -97,7 +97,7 @@ class Rounds:
         place = next_place(status, round_)
         try:
             after = await enclave.open(
-                place, round_.reopen, self._heed(round_.id, heeded), self._cap("", Offer)
+                place, self._heed(round_.id, heeded), self._cap("", Offer)
             )
         except Refused as refused:
             if refused.code == NOT_KEPT or (refused.code == NOT_ENDORSED and self._may_wait(round_, now)):

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 from crimson_gateway.enclave_link.stream import FrameStream, LinkLost
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.events import Reported
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire import link
 from crimson_protocol.wire.records import Record
@@ -39,8 +40,7 @@ class EnclaveLink:
 
     def __init__(self, stream: FrameStream, fetched: Fetched, nodes: int) -> None:
         self._stream, self._fetched = stream, fetched
-        # Each vector and each pair box once: more than that in one answer is an enclave that never ends.
-        self._fetches = nodes * (nodes + 1)
+        self.nodes = nodes
 
     async def status(self) -> link.Status:
         """Where the enclave stands."""
@@ -51,11 +51,19 @@ class EnclaveLink:
         return (await self._ask(link.Attest(nonce), link.Attested)).evidence
 
     async def open(
-        self, place: link.Place, reopen: bytes | None, heed: Heed, cap: Callable[[link.LinkRecord], int]
+        self, place: link.Place, heed: Heed, cap: Callable[[link.LinkRecord], int]
     ) -> link.Status:
         """Start the attempt at `place`; its Offer goes to `heed`."""
-        question = link.Open(place.model, place.round, place.attempt, reopen)
+        question = link.Open(place.model, place.round, place.attempt)
         return await self._ask(question, link.Status, heed=heed, cap=cap)
+
+    async def adopt(self, bundle: bytes, artifacts: tuple[bytes, ...]) -> link.Status:
+        """Follow a newer policy; `artifacts` are the initial ones of its models."""
+        return await self._ask(link.Adopt(bundle, artifacts), link.Status)
+
+    async def tell(self, first: int, reports: tuple[Reported, ...]) -> link.Status:
+        """Put what the gateway did into the log, each report once by its number."""
+        return await self._ask(link.Tell(first, reports), link.Status)
 
     async def close(self, phase: str, heed: Heed, cap: Callable[[link.LinkRecord], int]) -> link.Status:
         """The phase is over; what the enclave says then goes to `heed`, message by message."""
@@ -88,7 +96,8 @@ class EnclaveLink:
             answer = await self._stream.receive(expected, cap)
             if isinstance(answer, link.Fetch):
                 fetches += 1
-                if fetches > self._fetches:
+                # Each vector and each pair box once: more than that in one answer is an enclave that never ends.
+                if fetches > self.nodes * (self.nodes + 1):
                     raise PeerFault(Refusal.TOO_LARGE, "the enclave fetches without end", "enclave")
                 await self._stream.send_pieces(self._fetched(answer))
             elif isinstance(answer, link.Said) and heed is not None:

@@ -12,14 +12,13 @@ from crimson_gateway.store.tables import Fault, Ready, Round
 from crimson_protocol.wire.web import GATHERING, OVER
 
 
-def add_round(session: Session, model: str, reopen: bytes | None, now: datetime, deadline: datetime) -> Round:
+def add_round(session: Session, model: str, now: datetime, deadline: datetime) -> Round:
     """A round that waits for its nodes."""
     round_ = Round(
         model=model,
         number=0,
         attempt=0,
         state=GATHERING,
-        reopen=reopen,
         waiting="[]",
         created=now,
         phase_began=now,

@@ -58,7 +58,6 @@ class Round(Base):
     state: Mapped[str] = mapped_column(String(16), default=GATHERING, index=True)
     code: Mapped[str | None] = mapped_column(String(64))
     offer_digest: Mapped[bytes | None]
-    reopen: Mapped[bytes | None]
     waiting: Mapped[str] = mapped_column(Text, default="[]")
     created: Mapped[datetime]
     phase_began: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""`crimson node status`: what the journal says this node saw, signed and sent."""
+"""`crimson node status`: where this site stands, and what the journal says it saw, signed and sent."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +9,14 @@ from rich.table import Table
 
 from crimson_node.commands.journal import reading_of
 from crimson_node.commands.options import Debug, Home, Json, chosen_home
+from crimson_node.commands.words import plain_console, word_lines
+from crimson_node.enrolment.overview import overview
+from crimson_node.enrolment.standing import EnrolmentFiles, Standing
 from crimson_node.home import NodeHome
-from crimson_node.journal import Reading
+from crimson_node.journal import GENESIS, Reading
 from crimson_node.outcome import OK, guarded, print_data
 from crimson_node.seen import VectorSent, VerdictConfirmed, fold
+from crimson_node.service.process import now
 
 EXAMPLES = """
 Examples:
@@ -22,20 +26,52 @@ Examples:
   crimson node status --json
 """
 SHOWN = 10
+NO_JOURNAL = Reading((), GENESIS, 0)
+TELLING = {
+    "empty": "no site lives here",
+    "foreign": "no site lives here",
+    "joining": "the request is made; the gateway did not take it yet",
+    "requested": "the request is with the gateway; no policy lists this site yet",
+    "member": "member of the federation",
+    "left": "this site has left the federation; its keys are gone",
+}
 
 
 def status(home: Home = None, json: Json = False, debug: Debug = False) -> int:
-    """Show policy, rounds, last releases, and every vector that left the hospital."""
+    """Show how the joining goes, the keys' fingerprint, policy, releases, and every vector that left the hospital."""
     return guarded(lambda: _status(chosen_home(home), as_json=json), as_json=json, debug=debug)
 
 
 def _status(home: Path, *, as_json: bool) -> int:
-    facts = facts_of(reading_of(home), NodeHome(home))
+    files = EnrolmentFiles(home)
+    enrolment, warnings = overview(files, now)
+    # A site that has just joined has no journal yet; a folder without a site has nothing to show.
+    known = files.standing() not in (Standing.EMPTY, Standing.FOREIGN)
+    reading = NO_JOURNAL if known and not files.home.journal.exists() else reading_of(home)
+    facts = {"enrolment": enrolment, **facts_of(reading, files.home)}
     if as_json:
-        print_data(facts)
-    else:
+        print_data(facts, warnings)
+        return OK
+    for line in _enrolment_lines(enrolment):
+        plain_console().print(line)
+    if reading is not NO_JOURNAL:
         _show(facts, Console())
+    for warning in warnings:
+        plain_console(stderr=True).print(f"warning: {warning}")
     return OK
+
+
+def _enrolment_lines(enrolment: dict[str, Any]) -> list[str]:
+    lines = [TELLING[enrolment["standing"]]]
+    if enrolment["state"]:
+        approved = f"{enrolment['approvals']} of {enrolment['needed']} operators have approved"
+        lines = [f"{enrolment['state']}: {approved}"]
+    if enrolment["reason"]:
+        lines.append(f"reason: {enrolment['reason']}")
+    for title, name in (("fingerprint", "fingerprint"), ("asked for", "next_fingerprint")):
+        if enrolment[name]:
+            lines += [f"{title}:", *word_lines(enrolment[name])]
+    return lines
 
 
 def facts_of(reading: Reading, home: NodeHome) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def examine(home: Path) -> list[Finding]:
         skipped = ("data", "proxy", "tls", "gateway", "clock")
         findings += [Finding(name, "skip", "node.json cannot be used") for name in skipped]
         return findings
-    findings.append(_data(settings))
+    findings.append(_tried("data", lambda: _data(settings)))
     return findings + examine_network(settings)
 
 
@@ -69,7 +69,7 @@ def _settings(place: NodeHome, findings: list[Finding]) -> NodeSettings | None:
 
 def _keys(place: NodeHome) -> Finding:
     place.keys()
-    return Finding("keys", "ok", "identity, encryption and governor keys load")
+    return Finding("keys", "ok", "identity and encryption keys load")
 
 
 def _journal(place: NodeHome) -> Finding:
@@ -88,12 +88,13 @@ def _space(home: Path) -> Finding:
 
 
 def _data(settings: NodeSettings) -> Finding:
-    if not settings.data.is_file():
+    path = settings.training_file
+    if not path.is_file():
         hint = "put the file there, or correct data in node.json"
-        return Finding("data", "fail", f"{settings.data} is not there", hint)
+        return Finding("data", "fail", f"{path} is not there", hint)
     try:
-        with settings.data.open("rb") as file:
+        with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        return Finding("data", "fail", f"{settings.data}: {error.strerror}", "let the node's user read it")
-    return Finding("data", "ok", f"{settings.data.name}, {settings.data.stat().st_size} bytes")
+        return Finding("data", "fail", f"{path}: {error.strerror}", "let the node's user read it")
+    return Finding("data", "ok", f"{path.name}, {path.stat().st_size} bytes")

@@ -1,52 +1,21 @@
-"""The training plan: what a model's policy entry tells every node to compute, as one canonical object.
-
-A node runs nothing but the tasks named here on columns named here; a plan carries no code.
-"""
-
-from dataclasses import dataclass
-from typing import Annotated
+"""The policy's training plan as a node reads it: the dataset, the gradient steps and the time grid in it."""
 
 import numpy as np
 
 from crimson_node.data.declaration import DatasetDeclaration
 from crimson_node.data.rows import Floats
 from crimson_node.learning.cox import CoxPlan
-from crimson_protocol.wire.records import Items, Maybe, Nested, OneOf, Record, Text, UInt, itself
+from crimson_protocol.policy import plan
+from crimson_protocol.policy.plan import MAX_PLAN, MICRO, TASKS, Levels
 
-MICRO = 1_000_000
-MAX_PLAN = 1 << 20
-TASKS = ("moments", "cox", "cox-score")
-
-Column = Text(256)
+__all__ = ["MAX_PLAN", "MICRO", "TASKS", "Levels", "TrainingPlan"]
 
 
-@dataclass(frozen=True)
-class Levels(Record):
-    """A text column and the levels it may have; the first is the baseline of its one-hot coding."""
-
-    column: Annotated[str, Column]
-    levels: Annotated[tuple[str, ...], Items(Column, 1024, itself)]
-
-
-@dataclass(frozen=True)
-class TrainingPlan(Record):
+class TrainingPlan(plan.TrainingPlan):
     """One task, its columns in the order of the coefficients, and its settings in millionths.
 
-    scale_model: the model whose released moments standardise the features, or null. grid: public times
-    at which the Brier score is summed, in millionths of the time column's unit.
+    The record and its bytes are the protocol's; this adds what the node makes of them.
     """
-
-    task: Annotated[str, OneOf(TASKS)]
-    time_column: Annotated[str, Column]
-    event_column: Annotated[str, Column]
-    numeric: Annotated[tuple[str, ...], Items(Column, 4096)]
-    categorical: Annotated[tuple[Levels, ...], Items(Nested(Levels), 4096)]
-    steps: Annotated[int, UInt(100_000)]
-    learning_rate_micro: Annotated[int, UInt(2**40)]
-    l2_micro: Annotated[int, UInt(2**40)]
-    weights: Annotated[str, OneOf(("rows", "equal"))]
-    scale_model: Annotated[str | None, Maybe(Text(64))]
-    grid_micro: Annotated[tuple[int, ...], Items(UInt(2**62), 256, itself)]
 
     @property
     def declaration(self) -> DatasetDeclaration:

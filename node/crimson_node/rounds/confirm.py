@@ -3,14 +3,11 @@
 from crimson_node.member import Member
 from crimson_node.seen import Seen, VerdictConfirmed
 from crimson_node.state import Confirmed, FrozenInputs, Submitted
-from crimson_protocol.crypto.verify import DualPublic
-from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.errors import PeerFault
 from crimson_protocol.faults import Attempt, convict
-from crimson_protocol.policy.signed import load_reopen
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.survivors import Judged, freeze, judge
-from crimson_protocol.wire.messages.advertise import Offer
 from crimson_protocol.wire.messages.confirm import Confirm, Freeze, Verdict
 
 
@@ -23,7 +20,7 @@ def take_freeze(state: Submitted, member: Member, message: Freeze) -> FrozenInpu
 
 
 def confirm(
-    state: FrozenInputs, member: Member, seen: Seen, governor: DualPublic, verdict: Verdict
+    state: FrozenInputs, member: Member, seen: Seen, verdict: Verdict
 ) -> tuple[Confirmed, VerdictConfirmed, bytes]:
     """Step 9. The journal entry must be durable before the reply is sent. Raises PeerFault on the enclave."""
     judged = judge(state.frozen, verdict)
@@ -35,7 +32,7 @@ def confirm(
     earlier = seen.bound.get((offer.model, offer.model_digest))
     by_conviction = False
     if earlier is not None:
-        by_conviction = _same_survivors(judged, member, earlier, governor)
+        by_conviction = _same_survivors(judged, member, earlier)
     entry = VerdictConfirmed(
         model=offer.model,
         round=offer.round,
@@ -52,17 +49,17 @@ def confirm(
     return Confirmed(judged, state.enclave, state.held), entry, reply
 
 
-def _same_survivors(judged: Judged, member: Member, earlier: VerdictConfirmed, governor: DualPublic) -> bool:
+def _same_survivors(judged: Judged, member: Member, earlier: VerdictConfirmed) -> bool:
     """Whether the cohort shrank by convictions; PeerFault(SURVIVORS_CHANGED) where it changed otherwise.
 
     Two sums over different sets on one model differ by single nodes; so the set stays, or loses, once,
-    the nodes that attached fault proofs convict, or governors sign that the round may be reopened.
+    the nodes that attached fault proofs convict, or the signed policy reopens the round.
     """
     verdict, offer = judged.verdict, judged.agreement.terms.offer
     before, now = set(earlier.accepted), set(verdict.accepted)
     if now == before:
         return earlier.by_conviction
-    if verdict.reopen is not None and _reopened(verdict.reopen, governor, offer):
+    if member.policy.reopened(offer.model, offer.round, offer.model_digest):
         return False
     attempt = Attempt(earlier.offer_digest, earlier.t0, earlier.threshold)
     convicted = {convict(proof, member.policy, attempt) for proof in verdict.convictions}
@@ -71,12 +68,3 @@ def _same_survivors(judged: Judged, member: Member, earlier: VerdictConfirmed, g
             Refusal.SURVIVORS_CHANGED, "the cohort of an earlier verdict on this model changed", "enclave"
         )
     return True
-
-
-def _reopened(data: bytes, governor: DualPublic, offer: Offer) -> bool:
-    try:
-        order = load_reopen(data, governor)
-    except (PeerFault, PolicyRefusal) as error:
-        raise PeerFault(Refusal.SURVIVORS_CHANGED, "the reopen order does not hold", "enclave") from error
-    named = (order.federation, order.model, order.round, order.model_digest)
-    return named == (offer.federation, offer.model, offer.round, offer.model_digest)

@@ -14,14 +14,15 @@ from crimson_node.service.events import Report, say
 from crimson_node.transport.gateway import GATEWAY, Gateway
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault, PolicyRefusal
+from crimson_protocol.policy.continuity import refuse_discontinuous
 from crimson_protocol.policy.document import Policy
-from crimson_protocol.policy.signed import load_policy
+from crimson_protocol.policy.update import update
 from crimson_protocol.refusal import Refusal
 
 
 @dataclass
 class Membership:
-    """Follows the governor's newest policy. `agent` is None before the first was verified."""
+    """Follows the governors' newest policy. `agent` is None before the first was verified."""
 
     home: NodeHome
     name: str
@@ -34,21 +35,28 @@ class Membership:
     witness: Witness | None = None
     agent: Agent | None = None
     _digest: bytes = b""
+    _fresh_until: int = 0
 
     def refresh(self) -> Agent:
         """Fetch the policy and give the agent for it: the same one while the policy is the same.
 
-        Raises PeerFault (POLICY_WENT_BACK, POLICY_REJECTED for two under one serial, BAD_SIGNATURE, EXPIRED) and
-        PolicyRefusal (an unsound policy, or one that does not let this node take part).
+        Raises PeerFault as `policy.update.update` does, on the gateway, and PolicyRefusal: an unsound policy, one that
+        does not follow from the one before, or one that does not let this node take part.
         """
-        signed = self.gateway.policy()
-        digest = hashlib.sha256(signed).digest()
-        if self.agent is not None and digest == self._digest:
+        bundle = self.gateway.policy()
+        digest = hashlib.sha256(bundle).digest()
+        if self.agent is not None and digest == self._digest and self.clock() < self._fresh_until:
             return self.agent
         try:
-            policy = load_policy(signed, self.keys.governor, self.clock(), self.journal.seen.policy_serial)
+            verified = update(self.home.read_trust(), bundle, self.clock())
         except PeerFault as fault:
             raise fault.blamed_on(GATEWAY) from fault
+        policy = verified.policy
+        if self.agent is not None:
+            refuse_discontinuous(self.agent.member.policy, policy)
+        # Before it is followed: what was seen once must never be taken back, however this process ends.
+        self.home.write_trust(verified.trust)
+        self._fresh_until = verified.fresh_until
         if self.agent is not None and policy.digest() == self.agent.member.policy.digest():
             self._digest = digest
             return self.agent
@@ -61,7 +69,6 @@ class Membership:
         outbox = self.home.outbox
         agent = Agent(
             member,
-            self.keys.governor,
             self.journal,
             outbox,
             self.clock,

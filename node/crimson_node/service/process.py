@@ -67,7 +67,7 @@ def serve(
             ),
             attestation=Attestation(gateway, report),
             library=library,
-            training=Training(settings.data, library),
+            training=Training(settings.training_file, library),
             stop=stop,
             report=report,
             poll=settings.poll_seconds,

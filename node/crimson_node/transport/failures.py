@@ -72,7 +72,7 @@ def certificate_failure(error: ssl.SSLCertVerificationError, host: str) -> Certi
             code_name = "certificate-foreign"
             hint = (
                 "check ca_file in node.json; if the hospital's proxy opens TLS, name its authority in "
-                "inspection_ca_file"
+                "inspection_ca_file, or with --inspection-ca when joining"
             )
     return CertificateRejected(text, hint, code_name)
 

@@ -15,9 +15,10 @@ from crimson_node.transport.errors import BadAnswer, Busy, Problem
 from crimson_node.transport.signing import RequestSigner
 from crimson_node.transport.trust import choose_proxy, tls_context
 from crimson_protocol.artifact import MAX_ARTIFACT
+from crimson_protocol.enrolment import EnrolmentState
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.format import MAX_EVIDENCE
-from crimson_protocol.policy.document import MAX_POLICY
+from crimson_protocol.policy.bundle import MAX_BUNDLE
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import IdentityKey
 from crimson_protocol.wire import web
@@ -27,7 +28,7 @@ from crimson_protocol.wire.records import MAX_NODES, Record
 from crimson_protocol.wire.table import BY_RECORD
 
 GATEWAY = "gateway"
-MAX_SIGNED_POLICY = MAX_POLICY + 8192
+
 MAX_RELEASE = BY_RECORD[Release].cap(MAX_NODES) + OVERHEAD
 MAX_SMALL = 8192
 NOT_FOUND = 404
@@ -44,7 +45,7 @@ class Gateway:
 
     def policy(self) -> bytes:
         """The signed policy, not verified."""
-        return self._get("/v1/policy", web.CBOR, MAX_SIGNED_POLICY).body
+        return self._get("/v1/policy", web.CBOR, MAX_BUNDLE).body
 
     def artifact(self, digest: bytes) -> bytes:
         """Bytes that claim to be the initial artifact of this digest."""
@@ -118,6 +119,23 @@ class Gateway:
         """Hand over a signed control message."""
         self._client.ask(Question("POST", f"/v1/rounds/{round_id}/envelopes", body=Body.of(envelope)))
 
+    def join(self, request: bytes) -> EnrolmentState:
+        """Hand over a SignedJoin, under the invitation's key; the same bytes again are answered the same."""
+        return self._enrol("/v1/enrolments", request)
+
+    def rotate(self, request: bytes) -> EnrolmentState:
+        """Hand over a SignedRotation, under the node's identity key so far."""
+        return self._enrol("/v1/enrolments/rotation", request)
+
+    def leave(self, request: bytes) -> EnrolmentState:
+        """Hand over a SignedLeave."""
+        return self._enrol("/v1/enrolments/leave", request)
+
+    def enrolment(self) -> EnrolmentState:
+        """Where the request of whoever signs stands: of an invitation's key, or of a node's identity key."""
+        body = self._get("/v1/enrolments/self", web.CBOR, MAX_SMALL).body
+        return _parsed(EnrolmentState, body, MAX_SMALL)
+
     def version(self) -> tuple[dict[str, Any], Answer]:
         """What the gateway says it runs, asked once and unsigned, with the answer's own headers."""
         question = Question("GET", "/version", media="application/json", cap=MAX_SMALL, signed=False)
@@ -131,6 +149,10 @@ class Gateway:
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+    def _enrol(self, path: str, request: bytes) -> EnrolmentState:
+        question = Question("POST", path, body=Body.of(request), media=web.CBOR, cap=MAX_SMALL)
+        return _parsed(EnrolmentState, self._client.ask(question).body, MAX_SMALL)
 
     def _get(self, path: str, media: str, cap: int, hold: int = 0, query: Query | None = None) -> Answer:
         return self._client.ask(Question("GET", path, query or {}, media=media, cap=cap, wait=hold))

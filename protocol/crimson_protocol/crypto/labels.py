@@ -9,6 +9,12 @@ PREFIX = f"crimson/{VERSION}/"
 
 # Signed envelopes and documents.
 ENVELOPE = PREFIX + "envelope"
+INVITATION = PREFIX + "invitation"
+JOIN = PREFIX + "join"
+ROTATION = PREFIX + "rotation"
+LEAVE = PREFIX + "leave"
+ORDER = PREFIX + "order"
+FINGERPRINT = PREFIX + "fingerprint"
 POLICY = PREFIX + "policy"
 REOPEN = PREFIX + "reopen"
 CHECKPOINT = PREFIX + "checkpoint"

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PolicyRefusal
+from crimson_protocol.policy import access
+from crimson_protocol.policy.access import Access, AccessRules
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_protocol.wire.records import (
@@ -32,7 +34,7 @@ from crimson_protocol.wire.records import (
     itself,
 )
 
-POLICY_VERSION = "crimson/policy/1"
+POLICY_VERSION = "crimson/policy/2"
 MAX_POLICY = 16 << 20
 
 KINDS = ("hospital", "blood_bank")
@@ -67,6 +69,11 @@ LOSSES = (
     "policy-gradient",
 )
 DISCLOSURES = ("small-buckets", "single-updates", "sketches", "simulated", "no-corruption")
+
+
+# Who trains a model under a policy's digest. A simulation parses the same policy once for each of its nodes.
+_MEMBERS: dict[tuple[bytes, str], tuple[int, ...]] = {}
+_MOST_KNOWN = 256
 
 
 @dataclass(frozen=True)
@@ -132,16 +139,49 @@ class ModelRules(Record):
 
 
 @dataclass(frozen=True)
+class OperatorEntry(Record):
+    """Somebody who may call the gateway as an operator: Ed25519 public key, and words that access rules go by."""
+
+    name: Name
+    key: Key32
+    roles: Annotated[tuple[str, ...], Items(Text(32), 16, itself)]
+
+
+@dataclass(frozen=True)
+class EnrolmentRules(Record):
+    """How many operators compare a new node's fingerprint, and which kinds of nodes may ask to join."""
+
+    approvals: Annotated[int, UInt(16)]
+    kinds: Annotated[tuple[str, ...], Items(OneOf(KINDS), len(KINDS), itself)]
+
+
+@dataclass(frozen=True)
+class ReopenOrder(Record):
+    """Governors allow one more round on a model whose confirmed verdict was never released."""
+
+    model: Name
+    round: Count
+    model_digest: Digest
+
+
+@dataclass(frozen=True)
 class Policy(Record):
-    """The whole policy. A roster index is a place in `roster`, so entries are never removed, only revoked."""
+    """The whole policy. A roster index is a place in `roster`, so entries are never removed, only revoked.
+
+    `serial` and `expires` are those of the TUF targets metadata that it is published under.
+    """
 
     version: Annotated[str, OneOf((POLICY_VERSION,))]
     federation: Name
     serial: Count
     expires: Count
     roster: Annotated[tuple[RosterEntry, ...], Items(Nested(RosterEntry), MAX_NODES)]
+    operators: Annotated[tuple[OperatorEntry, ...], Items(Nested(OperatorEntry), 64, lambda entry: entry.name)]
+    access: Annotated[AccessRules, Nested(AccessRules)]
     evidence: Annotated[EvidenceRules, Nested(EvidenceRules)]
+    enrolment: Annotated[EnrolmentRules, Nested(EnrolmentRules)]
     models: Annotated[tuple[ModelRules, ...], Items(Nested(ModelRules), 256, lambda rules: rules.model)]
+    reopens: Annotated[tuple[ReopenOrder, ...], Items(Nested(ReopenOrder), 64)]
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes: the digest in Offer, T0 and receipts."""
@@ -160,6 +200,27 @@ class Policy(Record):
     def _active(self) -> tuple[int, ...]:
         return tuple(index for index, entry in enumerate(self.roster) if entry.status == "active")
 
+    @cached_property
+    def control(self) -> Access:
+        """The access rules, parsed. Raises PolicyRefusal(UNSOUND_POLICY) for rules that cannot be read."""
+        return Access.of(self.access)
+
+    def members(self, model: str) -> tuple[int, ...]:
+        """Roster indices, ascending, of the active nodes that the access rules permit to train a model."""
+        known = _MEMBERS.get((self.digest(), model))
+        if known is None:
+            rules = self.rules(model)
+            asked = ((index, training(self.roster[index], rules)) for index in self.active())
+            known = tuple(index for index, question in asked if self.control.decide(question).allowed)
+            if len(_MEMBERS) >= _MOST_KNOWN:
+                _MEMBERS.clear()
+            _MEMBERS[self.digest(), model] = known
+        return known
+
+    def reopened(self, model: str, round_: int, model_digest: bytes) -> bool:
+        """Whether the governors free this round of a model from an earlier verdict."""
+        return ReopenOrder(model, round_, model_digest) in self.reopens
+
     def is_active(self, index: int) -> bool:
         """Whether a roster index is that of an active node."""
         return 0 <= index < len(self.roster) and self.roster[index].status == "active"
@@ -174,3 +235,28 @@ class Policy(Record):
     def name(self, index: int) -> str:
         """The node id at a roster index; unknown indices still get a printable name for blame."""
         return self.roster[index].node if index < len(self.roster) else f"index {index}"
+
+
+def node_entity(entry: RosterEntry) -> access.Entity:
+    """A node as the access rules see it."""
+    return access.Entity(
+        "Node",
+        entry.node,
+        {"organisation": entry.organisation, "kind": entry.kind, "status": entry.status},
+    )
+
+
+def model_entity(rules: ModelRules) -> access.Entity:
+    """A model as the access rules see it."""
+    attributes: dict[str, access.Value] = {
+        "strategy": rules.strategy,
+        "loss": rules.loss,
+        "private": rules.privacy is not None,
+        "disclosures": rules.disclosures,
+    }
+    return access.Entity("Model", rules.model, attributes)
+
+
+def training(entry: RosterEntry, rules: ModelRules) -> access.Question:
+    """The question whether a node may train a model."""
+    return access.Question("train", node_entity(entry), model_entity(rules), {})

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from crimson_protocol.cohort import bucket_floor, corrupt_count
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.layout import Layout
+from crimson_protocol.policy.access import faults
+from crimson_protocol.policy.decisions import may_join
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.refusal import Refusal
 
@@ -61,7 +63,7 @@ def corrupt_share(policy: Policy, rules: ModelRules) -> Reasons:
 
 def cohort(policy: Policy, rules: ModelRules) -> Reasons:
     """U3: enough nodes, of enough organisations, that a sum hides each of them."""
-    active = policy.active()
+    active = policy.members(rules.model)
     if len(active) < MIN_NODES or rules.numbers.min_cohort < MIN_NODES:
         yield "fewer than three nodes: with two, each learns the other's update"
     least = corrupt_count(len(active), rules.numbers.corrupt) + 3
@@ -77,8 +79,9 @@ def overflow(policy: Policy, rules: ModelRules) -> Reasons:
     numbers = rules.numbers
     one = 1 << numbers.value_bits
     tail = -(-NOISE_TAIL_SIGMAS * numbers.noise_micro * one // max(1, numbers.clip_micro))
-    if len(policy.active()) * one + tail >= 1 << (numbers.ring_bits - 1):
-        yield f"{len(policy.active())} values of {numbers.value_bits} bits overflow {numbers.ring_bits} ring bits"
+    nodes = len(policy.members(rules.model))
+    if nodes * one + tail >= 1 << (numbers.ring_bits - 1):
+        yield f"{nodes} values of {numbers.value_bits} bits overflow {numbers.ring_bits} ring bits"
 
 
 def small_buckets(policy: Policy, rules: ModelRules) -> Reasons:
@@ -90,14 +93,14 @@ def small_buckets(policy: Policy, rules: ModelRules) -> Reasons:
         yield "bucket_size 1 shows single updates inside the enclave; the policy must declare single-updates"
     if 1 < size < bucket_floor(size, rules.numbers.corrupt) and "small-buckets" not in rules.disclosures:
         yield f"bucket_size {size} is below its c + 3; the policy must declare small-buckets"
-    if size > len(policy.active()):
-        yield f"bucket_size {size} exceeds the {len(policy.active())} active nodes"
+    if size > (nodes := len(policy.members(rules.model))):
+        yield f"bucket_size {size} exceeds the {nodes} active nodes"
 
 
 def robust_rule_over_one_sum(policy: Policy, rules: ModelRules) -> Reasons:
     """U6: a robust rule needs several values, and holds only up to its breakdown point."""
     if rules.robust_rule in COMPARING:
-        size, nodes = rules.numbers.bucket_size, len(policy.active())
+        size, nodes = rules.numbers.bucket_size, len(policy.members(rules.model))
         values = max(1, nodes // size) if size else 1
         if values == 1:
             yield f"{rules.robust_rule} over one bare sum filters nothing"
@@ -163,6 +166,13 @@ def counters_released_raw(policy: Policy, rules: ModelRules) -> Reasons:
         yield "strategy sum releases exact counters: it takes no parameters and gives no differential privacy"
 
 
+def organisation_twice(policy: Policy, rules: ModelRules) -> Reasons:
+    """U14: several sites of one organisation may be listed, but a model's nodes are of different ones."""
+    owners = [policy.roster[index].organisation for index in policy.members(rules.model)]
+    for owner in sorted({name for name in owners if owners.count(name) > 1}):
+        yield f"{owner} has more than one active node that may train it: an organisation counts once"
+
+
 RULES: tuple[Rule, ...] = (
     corrupt_share,
     cohort,
@@ -176,26 +186,41 @@ RULES: tuple[Rule, ...] = (
     disclosure_with_simulated_evidence,
     sketch_size,
     counters_released_raw,
+    organisation_twice,
 )
 
 
 def roster_twice(policy: Policy) -> Reasons:
-    """U14: one node, one organisation, one key, once."""
-    entries = [policy.roster[index] for index in policy.active()]
+    """U14: one node, one key, once."""
     columns: dict[str, list[str] | list[bytes]] = {
         "node": [entry.node for entry in policy.roster],
-        "organisation": [entry.organisation for entry in entries],
         "identity key": [entry.identity_key for entry in policy.roster],
         "encryption key": [entry.encryption_key for entry in policy.roster],
+        "operator's key": [entry.key for entry in policy.operators],
     }
     for name, values in columns.items():
         if len(set(values)) < len(values):
             yield f"the roster has one {name} twice"
+    if {entry.key for entry in policy.operators} & {entry.identity_key for entry in policy.roster}:
+        yield "an operator's key is a node's too"
+
+
+def listed_against_access(policy: Policy) -> Reasons:
+    """U15: who is listed as active must be somebody that the access rules let join."""
+    for index in policy.active():
+        decision = may_join(policy, policy.roster[index])
+        if not decision.allowed:
+            yield f"{policy.name(index)} is listed but may not join: {decision.reason}"
 
 
 def reasons(policy: Policy) -> list[str]:
     """Every reason why the policy is unsound, each with the model it concerns; empty for a sound one."""
     found = list(roster_twice(policy))
+    # U16: rules that cannot be read or fail their schema decide nothing, so nothing else can be judged by them.
+    broken = [f"access rules: {fault}" for fault in faults(policy.access)]
+    if broken:
+        return found + broken
+    found += listed_against_access(policy)
     for rules in policy.models:
         # The other rules divide by what the first one checks.
         found_here = list(knobs_out_of_range(policy, rules))

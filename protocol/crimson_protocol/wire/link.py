@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.events import Reported
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.records import (
     MAX_NODES,
@@ -37,6 +38,7 @@ PIECE = 1 << 18
 """Largest piece of a vector, in bytes. An empty piece ends a run of them."""
 MAX_CONTROL = 256 << 20
 MAX_LEAVES = 512
+MAX_REPORTS = 64
 IDLE, UNENDORSED, LOST = "Idle", "Unendorsed", "Lost"
 """Phases beside those of an attempt: none was opened yet, too few nodes endorsed, a restart ended it."""
 
@@ -62,7 +64,25 @@ class Open(Record):
     model: Name
     round: Count
     attempt: Count
-    reopen: Annotated[bytes | None, Maybe(BytesUpTo(8192))]
+
+
+@dataclass(frozen=True)
+class Adopt(Record):
+    """A newer policy, with the initial artifacts of models that are new in it.
+
+    Refused while a verdict is out: the round in hand ends first. An attempt before that ends, and is tried again.
+    """
+
+    bundle: Annotated[bytes, BytesUpTo(MAX_CONTROL)]
+    artifacts: Annotated[tuple[bytes, ...], Items(BytesUpTo(MAX_CONTROL), 256)]
+
+
+@dataclass(frozen=True)
+class Tell(Record):
+    """What the gateway did, for the log: `reports` in order, `first` the number of the first among all."""
+
+    first: Count
+    reports: Annotated[tuple[Reported, ...], Items(Nested(Reported), MAX_REPORTS)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +144,8 @@ class Status(Record):
     places: Annotated[tuple[Place, ...], Items(Nested(Place), 256)]
     endorsed: NodeSet
     log_size: Count
+    policy: Digest
+    reports: Count
 
 
 @dataclass(frozen=True)
@@ -185,11 +207,13 @@ LinkRecord = type[Record] | type[Piece]
 KINDS: dict[int, tuple[LinkRecord, int]] = {
     1: (Hello, 64),
     2: (Attest, 64),
-    3: (Open, 9000),
+    3: (Open, 128),
     4: (Deliver, MAX_CONTROL + 64),
     5: (Close, 128),
     6: (ReadLog, 64),
     7: (Piece, PIECE),
+    8: (Adopt, MAX_CONTROL + 64),
+    9: (Tell, 1 << 16),
     17: (Status, 1 << 20),
     18: (Attested, (1 << 20) + 64),
     19: (Said, MAX_CONTROL + 64),

@@ -92,6 +92,23 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Prose:
+    """Text of many lines, up to `maximum` bytes of UTF-8, without any control character but newline and tab."""
+
+    maximum: int
+
+    def parse(self, value: Plain) -> str:
+        if type(value) is not str or len(value.encode()) > self.maximum:
+            raise _refuse(f"text of at most {self.maximum} bytes")
+        if not value.replace("\n", "").replace("\t", "").isprintable():
+            raise _refuse("text without control characters")
+        return value
+
+    def plain(self, value: str) -> Plain:
+        return value
+
+
+@dataclass(frozen=True)
 class OneOf:
     """One word of a closed list."""
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from crimson_node.durable import make_folder, write_file
 from crimson_protocol.secret.key_files import to_pem
-from crimson_protocol.transcript import model_digest
 from crimson_simulation.parties import Parties
 
 LOCAL = "127.0.0.1"
@@ -94,13 +93,13 @@ class Homes:
 
 
 def write_enclave_home(homes: Homes, parties: Parties) -> None:
-    """Policy, trust root, initial artifacts, and the software root that stands in for hardware."""
+    """The published policy, its first root, and the software root that stands in for hardware."""
     _write_trust(homes.enclave, parties)
     write_file(_ready(homes.enclave / "keys" / "root.pem"), to_pem(parties.root))
 
 
 def write_gateway_home(homes: Homes, parties: Parties, deadlines: Deadlines) -> None:
-    """What `crimson gateway init` makes, then the policy and this run's deadlines."""
+    """What `crimson gateway init` makes, then the policy, its operator's key and this run's deadlines."""
     command = [sys.executable, "-m", LAUNCHER, "gateway", "init", "--home", str(homes.gateway)]
     subprocess.run([*command, "--host", LOCAL, "--json"], check=True, capture_output=True)  # noqa: S603 our own
     settings = json.loads((homes.gateway / "gateway.json").read_text())
@@ -113,6 +112,7 @@ def write_gateway_home(homes: Homes, parties: Parties, deadlines: Deadlines) -> 
         "grace_seconds": deadlines.grace,
     }
     write_file(homes.gateway / "gateway.json", json.dumps(settings, indent=2).encode())
+    write_file(homes.operator_key, to_pem(parties.operator))
     _write_trust(homes.gateway, parties)
 
 
@@ -124,7 +124,7 @@ def fix_port(homes: Homes, url: str) -> None:
 
 
 def write_node_home(homes: Homes, parties: Parties, index: int, gateway: str) -> None:
-    """What joining leaves at a site: its keys, the governor's public key, the gateway's address and authority."""
+    """What joining leaves at a site: its keys, the federation's first root, the gateway's address and authority."""
     home, keys = homes.node(index), parties.keys[index]
     settings = {
         "gateway": gateway,
@@ -135,16 +135,15 @@ def write_node_home(homes: Homes, parties: Parties, index: int, gateway: str) ->
     make_folder(home)
     write_file(_ready(home / "keys" / "identity.pem"), to_pem(keys.identity))
     write_file(home / "keys" / "encryption.pem", to_pem(keys.encryption))
-    write_file(home / "governor.cbor", parties.governor.to_bytes())
+    write_file(home / "root.json", parties.anchor)
     write_file(home / "ca.pem", homes.authority.read_bytes())
     write_file(home / "node.json", json.dumps(settings, indent=2).encode())
 
 
 def _write_trust(home: Path, parties: Parties) -> None:
-    write_file(_ready(home / "policy.cbor"), parties.signed_policy)
-    write_file(home / "governor.cbor", parties.governor.to_bytes())
-    for artifact in parties.initials.values():
-        write_file(_ready(home / "artifacts" / model_digest(artifact).hex()), artifact)
+    write_file(_ready(home / "root.json"), parties.anchor)
+    for name, content in parties.repository.items():
+        write_file(_ready(home / "policy" / name), content)
 
 
 def _ready(path: Path) -> Path:

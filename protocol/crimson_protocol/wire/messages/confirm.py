@@ -9,7 +9,6 @@ from crimson_protocol.wire.records import (
     Count,
     Digest,
     Items,
-    Maybe,
     Name,
     Nested,
     NodeIndex,
@@ -45,8 +44,8 @@ class Freeze(Record):
 class Verdict(Record):
     """How every node of the shared set ends, and which buckets stay closed.
 
-    `convictions` are fault proofs and `reopen` a governors' order; both matter only where an earlier
-    verdict on the same model was confirmed and never released.
+    `convictions` are fault proofs; they matter only where an earlier verdict on the same model was confirmed and
+    never released.
     """
 
     t2: Digest
@@ -55,7 +54,6 @@ class Verdict(Record):
     rejected: NodeSet
     closed: Annotated[tuple[int, ...], Items(UInt(MAX_NODES), MAX_NODES, itself)]
     convictions: Annotated[tuple[bytes, ...], Items(BytesUpTo(MAX_PROOF), MAX_CONVICTIONS)]
-    reopen: Annotated[bytes | None, Maybe(BytesUpTo(8192))]
 
 
 @dataclass(frozen=True)

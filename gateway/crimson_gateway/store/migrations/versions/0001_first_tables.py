@@ -45,7 +45,6 @@ def _rounds() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=True),
         sa.Column("offer_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("reopen", sa.LargeBinary(), nullable=True),
         sa.Column("waiting", sa.Text(), nullable=False),
         sa.Column("created", sa.DateTime(), nullable=False),
         sa.Column("phase_began", sa.DateTime(), nullable=False),

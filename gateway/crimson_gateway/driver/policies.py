@@ -1,0 +1,51 @@
+"""The enclave follows the policy that the gateway follows: handed over between steps, once for each bundle."""
+
+from crimson_gateway.context import Context
+from crimson_gateway.enclave_link import EnclaveLink, Refused
+from crimson_gateway.published import Published, artifact_path, read_regular
+from crimson_gateway.settings import SettingsFault
+from crimson_protocol.artifact import MAX_ARTIFACT
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire import link
+
+LATER = frozenset({Refusal.WRONG_PHASE.value, "state-not-kept"})
+"""A verdict is out, or the enclave's disk is full: asked again at the next step."""
+
+
+class Policies:
+    """Remembers which bundle was handed to which instance."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settled: tuple[bytes, str] | None = None
+
+    async def bring(self, enclave: EnclaveLink, status: link.Status) -> link.Status:
+        """Where the enclave stands once it was told of the newest policy, if it may be told now."""
+        published = self._context.published
+        enclave.nodes = len(published.policy.roster)
+        here = (status.instance, published.tag)
+        if here == self._settled:
+            return status
+        same = status.policy == published.policy.digest()
+        try:
+            after = await enclave.adopt(published.bundle, () if same else self._artifacts(published))
+        except Refused as refused:
+            if refused.code in LATER:
+                return status
+            # It stays with the policy that it has; nodes will not take part in its rounds.
+            self._context.log.error("the enclave refuses the policy", code=refused.code)
+            self._settled = here
+            return status
+        self._context.log.info("the enclave follows", serial=published.policy.serial, epoch=after.epoch)
+        self._settled = (after.instance, published.tag)
+        return after
+
+    def _artifacts(self, published: Published) -> tuple[bytes, ...]:
+        """Initial artifacts of every model, as far as the repository has them: the enclave knows which it lacks."""
+        wanted = {rules.initial_digest.hex() for rules in published.policy.models if rules.base is None}
+        paths = [artifact_path(self._context.repository, digest) for digest in sorted(wanted)]
+        try:
+            return tuple(read_regular(path, MAX_ARTIFACT) for path in paths if path is not None)
+        except SettingsFault as fault:
+            self._context.log.error("an artifact of the repository cannot be read", reason=str(fault))
+            return ()

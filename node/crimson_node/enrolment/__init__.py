@@ -1,0 +1,1 @@
+"""How this site joins a federation, changes its keys and leaves: files first, then one signed request."""

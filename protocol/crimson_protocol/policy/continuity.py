@@ -1,0 +1,45 @@
+"""What may change from one policy to the next. Indices of the roster live on in bindings, receipts and journals."""
+
+from crimson_protocol.errors import PolicyRefusal
+from crimson_protocol.policy.document import Policy
+from crimson_protocol.refusal import Refusal
+
+LISTED, NEW_KEY = "listed", "key-rotated"
+
+
+def refuse_discontinuous(before: Policy, after: Policy) -> None:
+    """PolicyRefusal(POLICY_REJECTED) where a later policy is of another federation, moves or removes a roster entry,
+    gives it to another organisation, or lets a model start from another artifact."""
+    if before.federation != after.federation:
+        raise _rejected(f"the policy is of federation {after.federation!r}")
+    for place, entry in enumerate(before.roster):
+        following = after.roster[place] if place < len(after.roster) else None
+        if following is None or following.node != entry.node:
+            raise _rejected(f"{entry.node} must stay at place {place} of the roster: revoke it instead")
+        if following.organisation != entry.organisation:
+            raise _rejected(f"{entry.node} cannot move to another organisation: list a new node")
+        if entry.status == "revoked" and following.status != "revoked":
+            raise _rejected(f"{entry.node} was revoked for good: list a new node")
+    initial = {rules.model: rules.initial_digest for rules in before.models}
+    for rules in after.models:
+        if initial.get(rules.model, rules.initial_digest) != rules.initial_digest:
+            raise _rejected(f"{rules.model} cannot start from another artifact: give the new model a new name")
+
+
+def changes(before: Policy | None, after: Policy) -> list[tuple[str, str]]:
+    """Each node that changed, and what became of it: its new status, `listed`, or `key-rotated`."""
+    known = {entry.node: entry for entry in before.roster} if before else {}
+    found = []
+    for entry in after.roster:
+        earlier = known.get(entry.node)
+        if earlier is None:
+            found.append((entry.node, LISTED))
+        elif earlier.status != entry.status:
+            found.append((entry.node, entry.status))
+        if earlier is not None and earlier.identity_key != entry.identity_key:
+            found.append((entry.node, NEW_KEY))
+    return found
+
+
+def _rejected(text: str) -> PolicyRefusal:
+    return PolicyRefusal(Refusal.POLICY_REJECTED, text)
