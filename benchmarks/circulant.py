@@ -8,11 +8,21 @@ import random
 import secrets
 from collections.abc import Mapping
 
+from crimson_governance.templates import ACCESS, SCHEMA, template
+
 from crimson_protocol.agreement import Agreement, Terms
 from crimson_protocol.cohort import Numbers
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.graph import Graph
-from crimson_protocol.policy.document import POLICY_VERSION, EvidenceRules, ModelRules, Policy, RosterEntry
+from crimson_protocol.policy.access import AccessRules
+from crimson_protocol.policy.document import (
+    POLICY_VERSION,
+    EnrolmentRules,
+    EvidenceRules,
+    ModelRules,
+    Policy,
+    RosterEntry,
+)
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.transcript import nonce_commitment
 from crimson_protocol.wire.messages.advertise import Advertise, Checkpoint, Offer, RoundNumbers
@@ -55,7 +65,19 @@ def make_terms(identities: list[IdentityKey], numbers: RoundNumbers, round_key: 
         RosterEntry(f"site-{index}", f"site-{index}", "hospital", identity.public, b"", "active")
         for index, identity in enumerate(identities)
     )
-    policy = Policy(POLICY_VERSION, "peers", 1, 2**40, roster, EvidenceRules((), (), (), ()), (rules,))
+    policy = Policy(
+        version=POLICY_VERSION,
+        federation="peers",
+        serial=1,
+        expires=2**40,
+        roster=roster,
+        operators=(),
+        access=AccessRules(template(ACCESS), template(SCHEMA)),
+        evidence=EvidenceRules((), (), (), ()),
+        enrolment=EnrolmentRules(1, ("hospital",)),
+        models=(rules,),
+        reopens=(),
+    )
     offer = Offer(
         suite=SUITE,
         federation="peers",

@@ -138,11 +138,10 @@ class Nodes:
 
     def __post_init__(self) -> None:
         self._home = tempfile.TemporaryDirectory()
-        home, policy, governor = Path(self._home.name), self.parties.policy, self.parties.governor.public
+        home, policy = Path(self._home.name), self.parties.policy
         self.agents = [
             Agent(
                 Member(index, identity, self.parties.encryptions[index], policy),
-                governor,
                 Journal(home / f"{index}" / "journal"),
                 home / f"{index}" / "outbox",
                 lambda: NOW,

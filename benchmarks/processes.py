@@ -17,11 +17,14 @@ from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.playground import default_rules, initial, make_parties, sign_policy
+from crimson_governance.repository import repository_files
+from tests.playground import default_rules, government_of, initial, make_parties
 
 from benchmarks.federation import numbers
 from crimson_enclave.measurement import measure
-from crimson_protocol.policy.document import EvidenceRules
+from crimson_protocol.policy.document import EvidenceRules, OperatorEntry
+from crimson_protocol.secret.keys import IdentityKey
+from crimson_protocol.transcript import model_digest
 from crimson_simulation.parties import Parties
 from crimson_simulation.policy_writer import SiteKeys
 from crimson_simulation.processes.homes import (
@@ -142,20 +145,25 @@ def process_parties(nodes: int, models: Mapping[str, int]) -> Parties:
     """
     knobs = [numbers(nodes, parameters) for parameters in models.values()]
     made = make_parties(nodes, knobs[0], seed="benchmarks")
-    rules = default_rules(knobs[0])
+    rules, operator = default_rules(knobs[0]), IdentityKey.fresh(os.urandom)
     policy = replace(
         made.policy,
         evidence=EvidenceRules(("sim",), (measure(),), (made.root.public,), ()),
+        operators=(OperatorEntry("operator", operator.public, ("rounds",)),),
         expires=int(time.time()) + LASTING,
         models=tuple(
             replace(rules, model=model, numbers=own)
             for model, own in sorted(zip(models, knobs, strict=True), key=itemgetter(0))
         ),
     )
+    named = {model_digest(initial(own)): initial(own) for own in knobs}
+    published = government_of(made.governor).publish(policy, policy.expires, named)
     return Parties(
         policy=policy,
-        signed_policy=sign_policy(made.governor, policy),
-        governor=made.governor.public,
+        bundle=published.to_bytes(),
+        repository=repository_files(published, named),
+        anchor=made.first_root,
+        operator=operator,
         root=made.root,
         measurement=measure(),
         keys=tuple(map(SiteKeys, made.identities, made.encryptions)),

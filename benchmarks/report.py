@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.access import access_decision
 from benchmarks.enclave_unmask import enclave_unmask
 from benchmarks.gateway_memory import gateway_memory
 from benchmarks.goals import Row
@@ -45,6 +46,7 @@ class Scale:
     at_once: tuple[tuple[int, int], ...] = ((8, 1 << 20), (2, (1 << 26) - 64))
     round_nodes: int = 50
     round_repeats: int = 2
+    decisions: int = 21
 
 
 def measure(scale: Scale) -> Iterator[Row]:
@@ -59,6 +61,7 @@ def measure(scale: Scale) -> Iterator[Row]:
     yield from relay(scale.relayed, scale.uploads, scale.relay_repeats)
     yield from gateway_memory(scale.at_once)
     yield round_cost(scale.round_nodes, scale.parameters, scale.round_repeats)
+    yield access_decision(scale.decisions)
 
 
 def write(rows: Sequence[Row], path: Path) -> None:

@@ -23,6 +23,15 @@ class Bound:
         return self.accepted - self.convicted
 
 
+@dataclass(frozen=True)
+class Lost:
+    """An attempt that a restart of the enclave ended. `again`: no verdict was shown, so another may follow."""
+
+    model: str
+    offer_digest: bytes
+    again: bool
+
+
 class Bindings(dict[str, Bound]):
     """The last binding verdict of every model. Written before a verdict leaves, so that no crash undoes it."""
 

@@ -20,6 +20,7 @@ class Before:
         self._lengths = {name: len(getattr(session, name)) for name in _LISTS}
         self._places, self._artifacts = dict(session.places), dict(session.artifacts)
         self._published, self._bound = dict(session.published), Bindings(session.bound)
+        self._contents = dict(session.contents)
         self._noted, self._notices = set(session.noted), list(session.notices)
         self._leaves = session.log.tree.size
 
@@ -32,5 +33,6 @@ class Before:
             del getattr(session, name)[length:]
         session.places, session.artifacts = self._places, self._artifacts
         session.published, session.bound = self._published, self._bound
+        session.contents = self._contents
         session.noted, session.notices = self._noted, self._notices
         session.log.cut(self._leaves)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from crimson_enclave.access import release_decided, training_denied
-from crimson_enclave.bindings import Bindings
+from crimson_enclave.bindings import Bindings, Lost
 from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, open_message, receive
 from crimson_enclave.event_log import EventLog
 from crimson_enclave.instance import Clock, Instance
@@ -38,6 +38,7 @@ from crimson_protocol.events import Reported
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
+from crimson_protocol.secret.keys import Secret
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import Abort
@@ -52,23 +53,15 @@ Outgoing = Iterator[tuple[int | None, bytes]]
 """Messages to relay: (roster index, or None for every node of the attempt; signed envelope)."""
 
 
-@dataclass(frozen=True)
-class Lost:
-    """An attempt that a restart of the enclave ended. `again`: no verdict was shown, so another may follow."""
-
-    model: str
-    offer_digest: bytes
-    again: bool
-
-
 @dataclass
 class Session:
     """Runs attempts one after another for one federation.
 
     `keep` makes the state durable; it is called before anything leaves that a restart must not forget.
     `released`: the model whose release ended the last attempt, to be said again after a restart. `fresh_until`:
-    Unix seconds after which the policy may have been replaced without our knowing. `reports`: how many of the
-    gateway's reports are in the log.
+    Unix seconds after which the policy may have been replaced without our knowing. `reports`: number of the
+    last of the gateway's reports in the log. `contents`: keys that published artifacts are encrypted under, for nodes
+    that join later.
     """
 
     policy: Policy
@@ -84,6 +77,7 @@ class Session:
     receipts: list[bytes] = field(default_factory=list, repr=False)
     faults: list[Fault] = field(default_factory=list)
     published: dict[str, bytes] = field(default_factory=dict, repr=False)
+    contents: dict[str, Secret] = field(default_factory=dict, repr=False)
     previous: bytes = NO_RECEIPT
     bound: Bindings = field(default_factory=Bindings)
     endorsed: set[int] = field(default_factory=set)
@@ -142,12 +136,12 @@ class Session:
         self.keep(self)
         return offer
 
-    def take_reports(self, first: int, reports: Iterable[Reported]) -> None:
-        """Put the gateway's reports into the log, each once: `first` is the number of the first of them."""
-        for number, reported in enumerate(reports, first):
-            if number == self.reports:
+    def take_reports(self, reports: Iterable[Reported]) -> None:
+        """Put the gateway's reports into the log, each once, in the order of their numbers."""
+        for reported in reports:
+            if reported.number > self.reports:
                 self.log.report(reported, self.clock())
-                self.reports += 1
+                self.reports = reported.number
         self.keep(self)
 
     def may_try_again(self, model: str) -> bool:
@@ -268,10 +262,12 @@ class Session:
             return self._said("release", [])
         # The sums go before the result is copied, sealed and signed.
         del state
-        receipt, message = publish(self.state, self.policy, self.instance.signing, self.log, self.entropy)
+        content, signing = Secret.fresh(self.entropy), self.instance.signing
+        receipt, message = publish(self.state, self.policy, signing, self.log, content, self.entropy)
         self.receipts.append(receipt)
         self.previous = hashlib.sha256(receipt).digest()
         self.published[offer.model], self.released = message, offer.model
+        self.contents[offer.model] = content
         if self.state.judged.agreement.terms.rules.numbers.parameters:
             self.artifacts[offer.model] = self.state.artifact
         # Log leaf, next model and the release itself are one record: after a crash the same bytes go out.

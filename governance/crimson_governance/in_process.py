@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tuf.api.metadata import Metadata, MetaFile, Signature, Signed, Snapshot, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Signature, Snapshot, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from crimson_governance.parties import Parties, Party
@@ -73,13 +73,14 @@ class Government:
         timestamp = self._vouched(Timestamp(number, expires=ends, snapshot_meta=meta))
         return PolicyBundle(self.roots, timestamp, snapshot_bytes, targets, policy.to_bytes())
 
-    def _vouched(self, document: Signed) -> bytes:
+    def _vouched(self, document: Snapshot | Timestamp) -> bytes:
         signers = [(self.parties.publisher, self.publisher)]
-        return _signed(Metadata(document).to_bytes(_SERIALIZER), signers)
+        metadata: Metadata = Metadata(document)  # type: ignore[type-arg,type-var]
+        return _signed(metadata.to_bytes(_SERIALIZER), signers)
 
 
 def _signed(document: bytes, signers: Signers) -> bytes:
-    metadata: Metadata[Signed] = Metadata.from_bytes(document)
+    metadata: Metadata = Metadata.from_bytes(document)  # type: ignore[type-arg]
     for party, key in signers:
         for identifier, value in sign_document(document, party, key).items():
             metadata.signatures[identifier] = Signature(identifier, value)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from crimson_protocol.policy.decisions import may_release, may_start
-
 from crimson_governance.changes.of_policy import Edition
 from crimson_governance.figures import (
     RARE,
@@ -16,6 +14,7 @@ from crimson_governance.figures import (
     odds_in_words,
 )
 from crimson_governance.vocabulary import DISCLOSURES, STRATEGIES_THAT_RUN, counted, listed
+from crimson_protocol.policy.decisions import may_release, may_start
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.policy.soundness import reasons
 

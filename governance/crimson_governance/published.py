@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
-from crimson_protocol.policy.update import Trust, anchor_of, update
-
 from crimson_governance.changes.of_policy import Edition
 from crimson_governance.files import read_file
 from crimson_governance.outcome import BadInput
 from crimson_governance.parties import Parties
 from crimson_governance.tuf_documents import parties_of_root
+from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 from crimson_protocol.policy.document import Policy
+from crimson_protocol.policy.update import Trust, anchor_of, update
 
 BUNDLE = "policy.bundle"
 # Governors must be able to follow up a policy that has ended: at this time nothing has.

@@ -1,7 +1,6 @@
 """A signed version as a TUF repository: the governors' signatures in their places, the publisher's over freshness."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from tuf.api.serialization.json import JSONSerializer
 
 from crimson_governance.compiler import DAY, artifacts_of
 from crimson_governance.drafts import POLICY, ROOT, TARGETS, Draft, draft_folder, read_draft, read_signatures
-from crimson_governance.files import write_file
 from crimson_governance.outcome import BadInput, Refused
 from crimson_governance.parties import Parties, Party, parties_of
-from crimson_governance.published import BUNDLE, Published
+from crimson_governance.published import Published
+from crimson_governance.repository import repository_files, write_files
 from crimson_governance.signing import FIRST, Count, counts, refuse_other_base
 from crimson_governance.source.folder import Source
 from crimson_governance.tuf_documents import parties_of_root, sign_document, time_of
 from crimson_governance.vocabulary import listed
-from crimson_protocol.policy.bundle import ARTIFACTS, POLICY_TARGET, PolicyBundle
+from crimson_protocol.policy.bundle import PolicyBundle
 from crimson_protocol.policy.continuity import refuse_discontinuous
 from crimson_protocol.policy.document import MAX_POLICY, Policy
 from crimson_protocol.policy.soundness import refuse_unsound
@@ -41,17 +40,7 @@ class Publication:
 
     def files(self) -> dict[str, bytes]:
         """Every file of the repository, in the order in which it may be written: the bundle comes last."""
-        bundle = self.bundle
-        snapshot = Metadata[Snapshot].from_bytes(bundle.snapshot).signed.version
-        digest = hashlib.sha256(bundle.policy).hexdigest()
-        found = {f"targets/{digest}.{POLICY_TARGET}": bundle.policy}
-        for name, data in artifacts_of(self.policy).items():
-            found[f"targets/{ARTIFACTS}/{hashlib.sha256(data).hexdigest()}.{name.hex()}"] = data
-        found |= {f"metadata/{version}.root.json": data for version, data in enumerate(bundle.roots, 1)}
-        found[f"metadata/{self.policy.serial}.targets.json"] = bundle.targets
-        found[f"metadata/{snapshot}.snapshot.json"] = bundle.snapshot
-        found["metadata/timestamp.json"] = bundle.timestamp
-        return {**found, BUNDLE: bundle.to_bytes()}
+        return repository_files(self.bundle, artifacts_of(self.policy))
 
 
 def next_publication(
@@ -89,11 +78,7 @@ def refreshed(published: Published, key: DualKey, days: int, now: int) -> Public
 
 def write_repository(folder: Path, publication: Publication) -> None:
     """The repository on disk. The bundle is replaced last, and whole; what is not of this version stays."""
-    for name, data in publication.files().items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, data)
-    os.sync()
+    write_files(folder, publication.files())
 
 
 def refuse_too_few(found: list[Count]) -> None:

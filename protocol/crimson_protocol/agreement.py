@@ -120,7 +120,9 @@ def open_floors(terms: Terms, members: Iterable[int]) -> dict[tuple[int, ...], i
 
 def _epoch_buckets(terms: Terms) -> tuple[tuple[int, ...], ...]:
     policy = terms.policy
-    return buckets(transcript.bucket_seed(policy), policy.members(terms.offer.model), terms.offer.numbers.bucket_size)
+    return buckets(
+        transcript.bucket_seed(policy), policy.members(terms.offer.model), terms.offer.numbers.bucket_size
+    )
 
 
 def filled(terms: Terms, nodes: Iterable[int]) -> frozenset[int]:

@@ -218,7 +218,9 @@ def open_leave(data: bytes) -> LeaveRequest:
     """The verified request in a SignedLeave. Raises PeerFault."""
     signed = SignedLeave.from_bytes(data, MAX_REQUEST)
     request = LeaveRequest.from_bytes(signed.request, MAX_REQUEST)
-    verify_ed25519(request.identity_key, signed_bytes(LEAVE, signed.request), signed.by_identity, request.node)
+    verify_ed25519(
+        request.identity_key, signed_bytes(LEAVE, signed.request), signed.by_identity, request.node
+    )
     return request
 
 

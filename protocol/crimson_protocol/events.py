@@ -59,8 +59,12 @@ class Decided(Record):
 
 @dataclass(frozen=True)
 class Reported(Record):
-    """What the gateway reports: who (`actor`) did what to whom, when by its clock, and the deciding rule or code."""
+    """What the gateway reports: who (`actor`) did what to whom, when by its clock, and the deciding rule or code.
 
+    `number` grows from report to report, so that each is logged once however often it is told.
+    """
+
+    number: Count
     what: Annotated[str, OneOf(REPORTS)]
     subject: Annotated[str, Text(128)]
     actor: Annotated[str | None, Maybe(Text(64))]

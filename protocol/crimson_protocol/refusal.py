@@ -26,7 +26,6 @@ class Refusal(Enum):
     EVIDENCE_REJECTED = "evidence-rejected"
     POLICY_REJECTED = "policy-rejected"
     POLICY_WENT_BACK = "policy-went-back"
-    POLICY_CHANGED = "policy-changed"
     ACCESS_DENIED = "access-denied"
     ROUND_WENT_BACK = "round-went-back"
     LOG_WENT_BACK = "log-went-back"

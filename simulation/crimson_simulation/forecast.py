@@ -69,7 +69,7 @@ def _refuse(rules: Any, names: list[str]) -> None:
     ]
     root = DualKey(bytes(64)).public
     evidence = EvidenceRules(("sim",), (bytes(32),), (root,), ())
-    refuse_unsound(write_policy(FEDERATION, roster(names, keys), evidence, [rules], now()))
+    refuse_unsound(write_policy(FEDERATION, roster(names, keys), bytes(32), evidence, [rules], now()))
 
 
 def _seed(index: int) -> bytes:

@@ -122,11 +122,12 @@ def _log(facts: RunFacts) -> dict[str, Any]:
 
 
 def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData, out: Path) -> None:
-    """summary.json, model.safetensors, policy, receipts and log under `out`; each file whole or absent."""
+    """summary.json, model.safetensors, policy and trust root, receipts and log under `out`; each file whole or absent."""
     names = json.dumps(list(pooled.declaration.feature_names))
     tensors = {"coefficients": run.parameters.astype(np.float32)}
     _write(out / "model.safetensors", save(tensors, metadata={"features": names, "evidence": "SIMULATED"}))
-    _write(out / "policy.cbor", run.parties.signed_policy)
+    _write(out / "root.json", run.parties.anchor)
+    _write(out / "policy.bundle", run.parties.bundle)
     for number, receipt in enumerate(run.facts.receipts, 1):
         _write(out / "receipts" / f"{number:04d}.cbor", receipt)
     _write(out / "log.cbor", cbor.encode(list(run.facts.leaves)))

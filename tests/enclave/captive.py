@@ -66,7 +66,7 @@ def attempts(home: Path, port: int) -> dict[str, str]:
         "passwd": outcome(lambda: open("/etc/passwd")),
         "root": outcome(lambda: list(Path("/root").iterdir())),
         "keys": outcome(lambda: open(home / "keys" / "seal.key")),
-        "policy": outcome(lambda: open(home / "policy.cbor")),
+        "policy": outcome(lambda: open(home / "policy" / "policy.bundle")),
         "write code": outcome(lambda: open(Path(__file__).parent / "made", "w")),
         "write root": outcome(lambda: open("/made", "w")),
         "tmp": outcome(lambda: open("/tmp/made", "w")),

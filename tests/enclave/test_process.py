@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.enclave.hosting import Client, Gone, Hosted, RefusedQuestion, resigned, write_home
-from tests.playground import MODEL, Parties
+from tests.playground import MODEL, Parties, make_parties
 
 from crimson_enclave.host.launcher import Launch, launch
 from crimson_enclave.host.start import now
@@ -216,13 +216,20 @@ def test_what_is_wrong_with_a_home_is_said(tmp_path, parties: Parties):
     (home / "keys" / "root.pem").chmod(0o644)
     assert serve(home) == (4, "key-readable")
     home = write_home(tmp_path / "edited", parties)
-    signed = (home / "policy.cbor").read_bytes()
-    (home / "policy.cbor").write_bytes(signed.replace(b"organisation 1", b"organisation 7"))
-    assert serve(home) == (9, "bad-signature")
+    bundle = home / "policy" / "policy.bundle"
+    signed = bundle.read_bytes()
+    bundle.write_bytes(signed.replace(b"organisation 1", b"organisation 7"))
+    assert serve(home) == (9, "digest-differs")
+    bundle.unlink()
+    bundle.symlink_to(write_home(tmp_path / "elsewhere", parties) / "policy" / "policy.bundle")
+    assert serve(home) == (4, "home-unreadable")
+    home = write_home(tmp_path / "foreign", parties)
+    (home / "root.json").write_bytes(make_parties(6, seed="another federation").first_root)
+    assert serve(home) == (5, "policy-rejected")
     home = write_home(tmp_path / "expired", resigned(parties, expires=now() - 1))
     assert serve(home) == (5, "expired")
     home = write_home(tmp_path / "artifact", parties)
-    next((home / "artifacts").iterdir()).write_bytes(b"another model")
+    next((home / "policy" / "targets" / "artifacts").iterdir()).write_bytes(b"another model")
     assert serve(home) == (4, "model-rejected")
     home = write_home(tmp_path / "root", parties)
     (home / "keys" / "root.pem").write_bytes(b"no key")
@@ -232,10 +239,10 @@ def test_what_is_wrong_with_a_home_is_said(tmp_path, parties: Parties):
 def test_what_is_wrong_with_a_state_is_said(tmp_path, parties: Parties):
     home = write_home(tmp_path / "enclave", parties)
     launch(Launch(home)).stop()
-    write_home(home, resigned(parties, federation="another"))
+    write_home(home, resigned(parties, serial=2, federation="another"))
+    assert failed(run("serve", "--home", home, "--json")) == (5, "policy-rejected")
+    write_home(home, make_parties(6, seed="another federation"))
     assert failed(run("serve", "--home", home, "--json")) == (4, "wrong-context")
-    write_home(home, resigned(parties, serial=0))
-    assert failed(run("serve", "--home", home, "--json")) == (5, "policy-went-back")
     write_home(home, parties)
     blob = home / "state" / "state"
     data = blob.read_bytes()
@@ -271,7 +278,7 @@ def test_evidence_of_an_enclave_that_the_policy_does_not_name(tmp_path, parties:
     assert failed(run("evidence", "--home", home, "--json")) == (2, "enclave-unreachable")
     with serving(home):
         other = resigned(parties, serial=2)
-        (home / "policy.cbor").write_bytes(other.signed)
+        (home / "policy" / "policy.bundle").write_bytes(other.signed)
         assert failed(run("evidence", "--home", home, "--json")) == (6, "evidence-rejected")
 
 

@@ -15,7 +15,7 @@ from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.receipt import SignedReceipt, release_event, verify_receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.artifacts import seal_artifact
-from crimson_protocol.secret.keys import DualKey
+from crimson_protocol.secret.keys import DualKey, Secret
 from crimson_protocol.secret.receipts import sign_checkpoint, sign_receipt
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.advertise import Checkpoint
@@ -182,7 +182,9 @@ def test_a_forked_log_that_holds_the_release_is_refused(released):
 
 def test_another_artifact_than_the_receipt_names_is_refused(released):
     other = Artifact.of(np.ones(5, np.float32)).to_bytes()
-    sealed = seal_artifact(released.policy, released.receipt, other, entropy("seal"))
+    sealed = seal_artifact(
+        released.policy, released.receipt, other, Secret(bytes(32)), entropy("seal")
+    )
     refuses(released, Refusal.MODEL_REJECTED, artifact=sealed)
 
 
@@ -274,7 +276,8 @@ def test_what_was_lost_is_logged(play):
     federation.deliver(federation.until("request"), [0])
     size = federation.session.log.tree.size
     federation.close()
-    assert federation.session.log.tree.size == size + 1
+    # The decision of the access rules, then the abort.
+    assert federation.session.log.tree.size == size + 2
     assert (
         hashlib.sha256(b"\0" + federation.session.log.leaves[-1]).digest()
         == (federation.session.log.tree._levels[0][-1])

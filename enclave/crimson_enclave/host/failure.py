@@ -11,6 +11,8 @@ FAILED, UNREACHABLE, TIMED_OUT, BAD_INPUT, BY_POLICY, INTEGRITY = 1, 2, 3, 4, 5,
 _HINTS = {
     Refusal.EXPIRED: "ask the governors for a policy that is still valid, or correct this machine's clock",
     Refusal.BAD_SIGNATURE: "the file was edited after it was signed, or root.json is of another federation",
+    Refusal.DIGEST_DIFFERS: "a file of policy/ was edited, or stems from another version: copy the whole folder again",
+    Refusal.POLICY_REJECTED: "compare root.json and policy/ with what the governors published",
     Refusal.POLICY_WENT_BACK: "copy the newest policy repository of the governors into policy/",
     Refusal.WRONG_CONTEXT: "every federation has a home folder of its own; use --home",
     Refusal.UNSUPPORTED: "ask the governors for a policy without it, or install a newer enclave",
@@ -35,9 +37,9 @@ def failure_of(error: CrimsonError) -> Failure:
     match error:
         case PolicyRefusal():
             exit_code = BY_POLICY
-        case PeerFault(code=Refusal.EXPIRED | Refusal.POLICY_WENT_BACK):
+        case PeerFault(code=Refusal.EXPIRED | Refusal.POLICY_WENT_BACK | Refusal.POLICY_REJECTED):
             exit_code = BY_POLICY
-        case PeerFault(code=Refusal.BAD_SIGNATURE):
+        case PeerFault(code=Refusal.BAD_SIGNATURE | Refusal.DIGEST_DIFFERS):
             exit_code = INTEGRITY
         case PeerFault() | CallerFault():
             exit_code = BAD_INPUT

@@ -59,15 +59,13 @@ class StateFolder:
         os.close(self._lock)
 
     def blob(self) -> bytes | None:
-        """The sealed state; None before the first start. Damaged where the rest is there without it."""
+        """The sealed state; None before the first start. Damaged where a log is there without it."""
         try:
             return (self._path / BLOB).read_bytes()
         except FileNotFoundError:
-            others = {path.name for path in self._path.iterdir()} - {LOCK, BLOB + _TEMPORARY}
-            if others:
-                raise Damaged(
-                    Refusal.LOG_WENT_BACK, "state/ holds a log or files, but no sealed state"
-                ) from None
+            # The first commit writes no log: files alone are what a first start left that was cut off.
+            if (self._path / LOG).exists():
+                raise Damaged(Refusal.LOG_WENT_BACK, "state/ holds a log, but no sealed state") from None
             return None
 
     def leaves(self, size: int) -> list[bytes]:

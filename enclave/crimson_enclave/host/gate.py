@@ -47,6 +47,7 @@ class Gate:
 
     def _begin(self, started: Started) -> None:
         self._session, self._keeper, self._spool = started.session, started.keeper, started.spool
+        self._resealed = started.resealed
         self._offer = b""
         self._said: Said = []
         self._closed: tuple[str, ...] = ()
@@ -101,9 +102,11 @@ class Gate:
                 yield self._status()
             case link.Adopt():
                 self._adopt(question)
+                for model in self._resealed:
+                    yield link.Said(None, self._session.published[model])
                 yield self._status()
             case link.Tell():
-                self._session.take_reports(question.first, question.reports)
+                self._session.take_reports(question.reports)
                 yield self._status()
             case link.Deliver():
                 yield self._deliver(question, connection)

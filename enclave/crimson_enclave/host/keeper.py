@@ -54,7 +54,8 @@ class Keeper:
                 new.append((artifacts[model], sealed))
         for model, release in session.published.items():
             if release is not self.memory.releases.get(model):
-                releases[model] = plain(release)
+                content = session.contents.get(model)
+                releases[model] = plain(release, content.reveal() if content else None)
                 new.append((releases[model], release))
         files = Files(artifacts, releases)
         state = state_of(session, self.state, files, self.followed)

@@ -73,7 +73,11 @@ def _offer_digest(session: Session) -> bytes | None:
 def _waiting(state: State) -> set[int]:
     match state:
         case Advertising():
-            return set(state.terms.policy.members(state.terms.offer.model)) - set(state.advertised) - state.excluded
+            return (
+                set(state.terms.policy.members(state.terms.offer.model))
+                - set(state.advertised)
+                - state.excluded
+            )
         case Sharing():
             return set(state.agreement.members) - set(state.shares)
         case Submitting():

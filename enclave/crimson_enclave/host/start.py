@@ -12,6 +12,7 @@ from crimson_enclave.host.keeper import Keeper, Reloaded, open_folder, reload
 from crimson_enclave.host.spool import LinkSpool
 from crimson_enclave.instance import Attester, Clock, Instance
 from crimson_enclave.isolation import is_isolated
+from crimson_enclave.publish import publish_anew
 from crimson_enclave.rounds.release import Observer
 from crimson_enclave.sealed.resume import bindings_of, lost_of, places_of
 from crimson_enclave.sealed.vault import Vault
@@ -25,7 +26,7 @@ from crimson_protocol.policy.document import MAX_POLICY, Policy
 from crimson_protocol.policy.update import Trust
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.key_files import from_pem
-from crimson_protocol.secret.keys import DualKey
+from crimson_protocol.secret.keys import DualKey, Secret
 from crimson_protocol.secret.sealing import SealKey
 from crimson_protocol.transcript import model_digest
 
@@ -47,6 +48,8 @@ class Started:
     session: Session
     keeper: Keeper
     spool: LinkSpool
+    resealed: tuple[str, ...] = ()
+    """Models whose last release was sealed anew, for nodes that joined or changed their key since."""
 
 
 def start_from_home(
@@ -108,6 +111,11 @@ def start(
         log=log,
         places={**dict.fromkeys(fresh, (0, 0)), **places},
         published=dict(memory.releases),
+        contents={
+            entry.model: Secret(entry.release.key)
+            for entry in state.models
+            if entry.release is not None and entry.release.key is not None
+        },
         previous=state.previous,
         bound=bindings_of(state),
         lost=lost_of(state),
@@ -117,15 +125,24 @@ def start(
         reports=state.reports,
         keep=keeper,
     )
+    resealed: tuple[str, ...] = ()
     if before is None or before.digest() != policy.digest():
         log.policy(policy.digest(), changes(before, policy), clock())
+        resealed = _seal_anew(session)
     keeper(session)
-    return Started(session, keeper, spool)
+    return Started(session, keeper, spool, resealed)
 
 
-def start_anew(
-    followed: Followed, artifacts: Iterable[bytes], session: Session, keeper: Keeper
-) -> Started:
+def _seal_anew(session: Session) -> tuple[str, ...]:
+    """Let the present roster open every model's last release. Which ones changed."""
+    found = tuple(sorted(set(session.published) & set(session.contents)))
+    for model in found:
+        signing, content = session.instance.signing, session.contents[model]
+        session.published[model] = publish_anew(session.published[model], session.policy, signing, content)
+    return found
+
+
+def start_anew(followed: Followed, artifacts: Iterable[bytes], session: Session, keeper: Keeper) -> Started:
     """The same enclave under a newer policy, as if it had been restarted with it: a new epoch that nodes must vouch
     for, and an attempt that was open is lost, to be tried again. The session before counts no more.
 

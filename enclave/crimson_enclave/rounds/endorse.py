@@ -22,6 +22,9 @@ def take_endorse(message: Endorse, policy: Policy, claims: Claims) -> int:
 
 
 def endorsements_needed(policy: Policy) -> int:
-    """q over the active roster, for the largest corrupt share of any model: two quorums share an honest node."""
+    """q over the active roster, for the largest corrupt share of any model: two quorums share an honest node.
+
+    Without a model there is no round that an endorsement could stand for.
+    """
     active = len(policy.active())
-    return max(quorum(active, rules.numbers.corrupt) for rules in policy.models)
+    return max((quorum(active, rules.numbers.corrupt) for rules in policy.models), default=0)

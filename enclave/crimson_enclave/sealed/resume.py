@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crimson_enclave.bindings import Bindings, Bound
+from crimson_enclave.bindings import Bindings, Bound, Lost
 from crimson_enclave.followed import Followed
 from crimson_enclave.sealed.record import (
     STATE_VERSION,
@@ -14,7 +14,7 @@ from crimson_enclave.sealed.record import (
     Stored,
 )
 from crimson_enclave.sealed.vault import Damaged, plain
-from crimson_enclave.session import Lost, Session
+from crimson_enclave.session import Session
 from crimson_enclave.state import Aborted, Confirming, Released, Unmasking, terms_of
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import DualKey

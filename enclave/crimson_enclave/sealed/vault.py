@@ -64,9 +64,9 @@ class Vault:
         return [self.anchor]
 
 
-def plain(data: bytes) -> Stored:
-    """The entry of a file that is no secret: a Release, which is sealed to the roster already."""
-    return Stored(hashlib.sha256(data).digest(), None)
+def plain(data: bytes, key: bytes | None = None) -> Stored:
+    """The entry of a file that is no secret: a policy bundle, or a Release, whose artifact is encrypted under `key`."""
+    return Stored(hashlib.sha256(data).digest(), key)
 
 
 def checked(stored: Stored, data: bytes) -> bytes:

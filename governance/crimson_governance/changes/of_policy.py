@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 
-from crimson_protocol.words import fingerprint
-
 from crimson_governance.changes.entry import Change, Group, group
 from crimson_governance.changes.of_models import model_changes, summary
 from crimson_governance.parties import Parties, Party
 from crimson_governance.vocabulary import STATUSES, date_of, listed
 from crimson_protocol.policy.document import OperatorEntry, Policy, RosterEntry
+from crimson_protocol.words import fingerprint
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from crimson_protocol.policy.update import anchor_of
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from crimson_governance.published import BUNDLE, read_published
 from crimson_governance.publishing import Publication, next_publication, refreshed, write_repository
 from crimson_governance.source.folder import read_source
 from crimson_governance.vocabulary import counted, date_of
+from crimson_protocol.policy.update import anchor_of
 
 EXAMPLES = """
 Examples:

@@ -23,7 +23,9 @@ def refuse_discontinuous(before: Policy, after: Policy) -> None:
     initial = {rules.model: rules.initial_digest for rules in before.models}
     for rules in after.models:
         if initial.get(rules.model, rules.initial_digest) != rules.initial_digest:
-            raise _rejected(f"{rules.model} cannot start from another artifact: give the new model a new name")
+            raise _rejected(
+                f"{rules.model} cannot start from another artifact: give the new model a new name"
+            )
 
 
 def changes(before: Policy | None, after: Policy) -> list[tuple[str, str]]:

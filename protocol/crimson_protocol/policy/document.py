@@ -176,7 +176,9 @@ class Policy(Record):
     serial: Count
     expires: Count
     roster: Annotated[tuple[RosterEntry, ...], Items(Nested(RosterEntry), MAX_NODES)]
-    operators: Annotated[tuple[OperatorEntry, ...], Items(Nested(OperatorEntry), 64, lambda entry: entry.name)]
+    operators: Annotated[
+        tuple[OperatorEntry, ...], Items(Nested(OperatorEntry), 64, lambda entry: entry.name)
+    ]
     access: Annotated[AccessRules, Nested(AccessRules)]
     evidence: Annotated[EvidenceRules, Nested(EvidenceRules)]
     enrolment: Annotated[EnrolmentRules, Nested(EnrolmentRules)]

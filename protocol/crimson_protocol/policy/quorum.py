@@ -4,7 +4,10 @@ A party, a governor or the publisher, is two TUF keys tied by a name: Ed25519 an
 role's threshold is twice the parties it needs; that alone would let three Ed25519 keys and one other through.
 """
 
-from tuf.api.metadata import Key, Metadata, Root, Signed
+import base64
+from typing import TypeVar
+
+from tuf.api.metadata import Key, Metadata, Root, Snapshot, Targets, Timestamp
 
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
@@ -14,12 +17,16 @@ SCHEMES = {"ed25519": "ed25519", "ml-dsa": "ml-dsa-65/1"}
 """Key types of a party with their schemes."""
 ROLES = ("root", "targets", "snapshot", "timestamp")
 MAX_PARTIES = 64
+# An ML-DSA-65 public key ends its SubjectPublicKeyInfo.
+_MLDSA65 = 1952
+
+Kind = TypeVar("Kind", Root, Timestamp, Snapshot, Targets)
 
 
 def refuse_unpaired(root: Root) -> None:
     """PeerFault(POLICY_REJECTED) unless each role's keys are whole pairs, no key serves two parties, and the
     thresholds ask for at least one pair."""
-    known: dict[str, str] = {}
+    known: dict[bytes, str] = {}
     for role in ROLES:
         parties: dict[str, set[str]] = {}
         entry = root.roles[role]
@@ -28,7 +35,7 @@ def refuse_unpaired(root: Root) -> None:
             if key is None or SCHEMES.get(key.keytype) != key.scheme:
                 raise _rejected(f"a key of role {role} is neither Ed25519 nor ML-DSA-65")
             name = party_of(key)
-            if known.setdefault(key.keyval["public"], f"{name}/{identifier}") != f"{name}/{identifier}":
+            if known.setdefault(_raw(key), f"{name}/{identifier}") != f"{name}/{identifier}":
                 raise _rejected(f"one key stands for two parties of role {role}")
             if key.keytype in parties.setdefault(name, set()):
                 raise _rejected(f"{name} has two keys of one kind in role {role}")
@@ -47,7 +54,19 @@ def party_of(key: Key) -> str:
     return name
 
 
-def refuse_too_few(root: Root, role: str, metadata: Metadata[Signed], culprit: str | None = None) -> None:
+def _raw(key: Key) -> bytes:
+    """The key itself: hexadecimal and PEM write one key in many ways."""
+    text = key.keyval["public"]
+    try:
+        if key.keytype == "ed25519":
+            return bytes.fromhex(text)
+        lines = (line.strip() for line in text.splitlines())
+        return base64.b64decode("".join(line for line in lines if not line.startswith("-----")))[-_MLDSA65:]
+    except ValueError:
+        raise _rejected("a key cannot be read") from None
+
+
+def refuse_too_few(root: Root, role: str, metadata: Metadata[Kind], culprit: str | None = None) -> None:
     """PeerFault(BAD_SIGNATURE) unless `metadata` is signed for `role` by the threshold of whole parties."""
     threshold = root.roles[role].threshold
     found = root.get_verification_result(role, metadata.signed_bytes, metadata.signatures)

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
-from tuf.api.serialization import DeserializationError
+from tuf.api.serialization import DeserializationError, SerializationError
 
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.bundle import MAX_BUNDLE, MAX_METADATA, POLICY_TARGET, PolicyBundle
@@ -21,12 +21,14 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.records import BytesUpTo, Count, Digest, Maybe, Nested, Record
 
 TARGETS_FILE = "targets.json"
+# As far as a Count goes, which is what Trust keeps of a version.
+_LAST_VERSION = 2**63 - 1
 # JSON's parser descends into brackets by recursion; metadata needs six levels.
 _DEEPEST = 16
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ONLINE = (Snapshot.type, Timestamp.type)
 
-Kind = TypeVar("Kind", bound=Signed)
+Kind = TypeVar("Kind", Root, Timestamp, Snapshot, Targets)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def _update_root(trust: Trust, roots: tuple[bytes, ...], now: int) -> tuple[Root
         refuse_unpaired(following.signed)
         refuse_too_few(following.signed, Root.type, following)
         if following.signed.version != place:
-            raise PeerFault(Refusal.POLICY_REJECTED, f"root {following.signed.version} stands in place {place}")
+            raise PeerFault(
+                Refusal.POLICY_REJECTED, f"root {following.signed.version} stands in place {place}"
+            )
         document, data = following, offered
     # A bundle that ends before the trusted root hides a change of keys.
     if len(roots) < document.signed.version:
@@ -158,9 +162,7 @@ def _update_freshness(
     return timestamp.signed, snapshot.signed
 
 
-def _update_targets(
-    root: Root, snapshot: Snapshot, data: bytes, seen: Versions | None, now: int
-) -> Targets:
+def _update_targets(root: Root, snapshot: Snapshot, data: bytes, seen: Versions | None, now: int) -> Targets:
     """5.6, P6: the governors' list of files, in the version that the snapshot names."""
     named = snapshot.meta.get(TARGETS_FILE)
     if named is None:
@@ -192,7 +194,9 @@ def _policy(targets: Targets, data: bytes) -> Policy:
         raise PeerFault(Refusal.DIGEST_DIFFERS, "the policy is not the one that was signed") from error
     policy = Policy.from_bytes(data, MAX_POLICY)
     if (policy.serial, policy.expires) != (targets.version, _end(targets)):
-        raise PeerFault(Refusal.POLICY_REJECTED, "the policy names another version or end than its signatures")
+        raise PeerFault(
+            Refusal.POLICY_REJECTED, "the policy names another version or end than its signatures"
+        )
     return policy
 
 
@@ -204,10 +208,14 @@ def _parsed(kind: type[Kind], data: bytes) -> Metadata[Kind]:
         raise PeerFault(Refusal.MALFORMED, "TUF metadata nests too deep")
     try:
         document = Metadata[Kind].from_bytes(data)
-    except (DeserializationError, RecursionError, ValueError) as error:
+        # What signatures cover: a fraction or half a character is JSON, and has no canonical form.
+        _ = document.signed_bytes
+    except (DeserializationError, SerializationError, RecursionError, ValueError) as error:
         raise PeerFault(Refusal.MALFORMED, f"not TUF metadata of kind {kind.__name__}") from error
     if not isinstance(document.signed, kind):
         raise PeerFault(Refusal.MALFORMED, f"TUF metadata of another kind than {kind.__name__}")
+    if document.signed.version > _LAST_VERSION:
+        raise PeerFault(Refusal.MALFORMED, "TUF metadata of a version beyond every count")
     return document
 
 

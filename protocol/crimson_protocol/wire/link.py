@@ -79,10 +79,11 @@ class Adopt(Record):
 
 @dataclass(frozen=True)
 class Tell(Record):
-    """What the gateway did, for the log: `reports` in order, `first` the number of the first among all."""
+    """What the gateway did, for the log. The status that answers says up to which number it is there."""
 
-    first: Count
-    reports: Annotated[tuple[Reported, ...], Items(Nested(Reported), MAX_REPORTS)]
+    reports: Annotated[
+        tuple[Reported, ...], Items(Nested(Reported), MAX_REPORTS, lambda reported: reported.number)
+    ]
 
 
 @dataclass(frozen=True)
