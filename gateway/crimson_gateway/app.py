@@ -12,7 +12,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crimson_gateway.api import documents, mail, operators, public, uploads
+from crimson_gateway.api import (
+    documents,
+    enrolments,
+    invitations,
+    mail,
+    memberships,
+    operators,
+    public,
+    uploads,
+)
 from crimson_gateway.api.services import Services
 from crimson_gateway.limits import Concurrency, TokenBuckets, network_of
 from crimson_gateway.problems import CATALOGUE, Problem
@@ -20,6 +29,7 @@ from crimson_gateway.problems import CATALOGUE, Problem
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """The framework would send spans wherever its environment variables point."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+GROUPS = (public, documents, mail, uploads, operators, invitations, enrolments, memberships)
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
@@ -35,7 +45,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         telemetry=NO_TELEMETRY,
     )
     app.state.services = services
-    for group in (public, documents, mail, uploads, operators):
+    for group in GROUPS:
         app.include_router(group.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)

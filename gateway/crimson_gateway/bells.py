@@ -20,11 +20,15 @@ class Bells:
             if not future.done():
                 future.set_result(None)
 
+    def ring_all(self) -> None:
+        """Wake everybody: what anybody may see has changed."""
+        for topic in list(self._waiting):
+            self.ring(topic)
+
     def close(self) -> None:
         """Wake everybody, and let nobody wait again: the process stops."""
         self._closed = True
-        for topic in list(self._waiting):
-            self.ring(topic)
+        self.ring_all()
 
     async def until(
         self, topic: Hashable, look: Callable[[], Awaitable[Found | None]], seconds: float

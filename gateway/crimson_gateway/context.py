@@ -17,6 +17,8 @@ from crimson_protocol.cohort import quorum
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.wire import link
 
+EARLIER = 4
+
 
 def utc_now() -> datetime:
     """The present moment."""
@@ -35,7 +37,12 @@ class EnclaveView:
 
 @dataclass
 class Context:
-    """One running gateway. `repository`: folder of the published policy that it follows."""
+    """One running gateway.
+
+    repository: folder of the published policy that it follows. published: the policy in force, replaced whole. held:
+    roster indices of nodes that operators hold back. running_vector: bytes of a vector of the attempt that runs, which
+    may be of an earlier policy.
+    """
 
     home: Path
     settings: GatewaySettings
@@ -49,6 +56,25 @@ class Context:
     view: EnclaveView = field(default_factory=EnclaveView)
     wake: Callable[[], None] = field(default=lambda: None)
     """Tells the driver that the database has something new for it."""
+    earlier: tuple[Published, ...] = ()
+    """The last policies before the one in force: an attempt keeps the one under which it was opened."""
+    held: frozenset[int] = frozenset()
+    running_vector: int = 0
+
+    def adopt(self, found: Published) -> None:
+        """Put another policy in force, in one step."""
+        self.earlier = (self.published, *self.earlier)[:EARLIER]
+        self.published = found
+
+    def vector_length(self, model: str, policy_digest: bytes) -> int:
+        """Bytes of a vector of the model under the policy with this digest, else under the one in force; 0 where
+        neither lists the model."""
+        known = [found for found in self.earlier if found.policy.digest() == policy_digest]
+        return next(iter(known), self.published).vector_lengths.get(model, 0)
+
+    def available(self, model: str) -> frozenset[int]:
+        """Nodes that a round of the model may wait for: its members, but those that operators hold back."""
+        return frozenset(self.policy.members(model)) - self.held
 
     @property
     def policy(self) -> Policy:

@@ -27,6 +27,23 @@ class Metrics:
         self.refused = Counter(
             "crimson_gateway_signatures_refused", "Requests refused at the gate", ["code"], registry=registry
         )
+        self.enrolments_refused = Counter(
+            "crimson_gateway_enrolments_refused",
+            "Requests of sites that were refused",
+            ["code"],
+            registry=registry,
+        )
+        self.policies_refused = Counter(
+            "crimson_gateway_policies_refused",
+            "Policy bundles that were refused",
+            ["code"],
+            registry=registry,
+        )
+        self.fresh_until = Gauge(
+            "crimson_gateway_policy_fresh_until_seconds",
+            "When the policy's proof is too old",
+            registry=registry,
+        )
         self.bodies = Counter(
             "crimson_gateway_body_bytes", "Bytes of bodies", ["route", "direction"], registry=registry
         )

@@ -71,6 +71,62 @@ CATALOGUE: dict[str, Kind] = {
     "idempotency-key-reused": Kind(
         422, "This Idempotency-Key came with another request before", "use a fresh key for every new request"
     ),
+    # Sites that join, change their keys, or leave.
+    "unknown-invitation": Kind(404, "There is no such invitation", "ask the operator who issued it"),
+    "invitation-differs": Kind(
+        422,
+        "The invitation does not fit this federation as it is now",
+        "the detail names the field; issue another",
+    ),
+    "invitation-exists": Kind(
+        409, "Another invitation has this key", "make a fresh key for every invitation"
+    ),
+    "invitation-expired": Kind(403, "The invitation has expired", "ask the operator for another one"),
+    "invitation-revoked": Kind(403, "The invitation was taken back", "ask the operator for another one"),
+    "invitation-used": Kind(
+        409,
+        "Another request came under this invitation",
+        "where that was not this site, tell the operator at once",
+    ),
+    "enrolment-malformed": Kind(
+        422,
+        "The body is no request of a site",
+        "the detail gives the refusal code; send the file as it was made",
+    ),
+    "enrolment-unproven": Kind(
+        422,
+        "A signature in the request does not hold",
+        "make the request anew; it was changed after it was signed",
+    ),
+    "enrolment-differs": Kind(
+        422, "The request asks for something else than was promised", "the detail names the field"
+    ),
+    "enrolment-open": Kind(
+        409, "The node has another request that is not decided yet", "decide it, or revoke the node, first"
+    ),
+    "enrolment-closed": Kind(
+        409, "The request is decided already", "look at it with `crimson gateway nodes`"
+    ),
+    "unknown-enrolment": Kind(404, "There is no such request", "send the request first"),
+    "unknown-node": Kind(404, "Neither policy nor requests name such a node", "compare with GET /v1/nodes"),
+    "key-listed": Kind(409, "The key belongs to somebody already", "make fresh keys for every node"),
+    "node-listed": Kind(
+        409,
+        "The policy lists this node with other keys",
+        "rotate its keys, or revoke it before it joins again",
+    ),
+    "join-not-permitted": Kind(
+        403,
+        "The policy does not let this site join",
+        "the detail gives the reason; only governors can change it",
+    ),
+    "fingerprint-differs": Kind(
+        422,
+        "The fingerprint is not that of the requested keys",
+        "ask the site to read it out again; where it differs still, somebody replaced the request",
+    ),
+    "node-suspended": Kind(403, "The node is suspended", "ask the operator, who gave a reason"),
+    "node-revoked": Kind(403, "The node's key is revoked", "ask the operator, who gave a reason"),
     # The gateway's own state.
     "storage-full": Kind(
         507, "The gateway has no room for this", "the operator frees space; try again later"

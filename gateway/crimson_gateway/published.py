@@ -2,21 +2,33 @@
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from crimson_gateway.files import write_file
 from crimson_gateway.settings import SettingsFault
+from crimson_protocol.errors import CrimsonError
+from crimson_protocol.layout import Layout
 from crimson_protocol.policy.bundle import ARTIFACTS, MAX_BUNDLE, MAX_METADATA
+from crimson_protocol.policy.continuity import refuse_discontinuous
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.update import Trust, Verified, update
 
-BUNDLE, ANCHOR, TRUST = "policy.bundle", "root.json", "trust.cbor"
+BUNDLE, ANCHOR, TRUST, LAST = "policy.bundle", "root.json", "trust.cbor", "in_force.bundle"
+"""The file that is followed, the first root, what is trusted by now, and a copy of the bundle in force: with it the
+gateway starts while the file is one that it refuses."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A verified policy, the bundle it came in, and what a later one is verified against."""
+    """A verified policy, the bundle it came in, and what a later one is verified against.
+
+    Replaced whole, so that a request sees one policy from its beginning to its end.
+    """
 
     verified: Verified
     bundle: bytes = field(repr=False)
@@ -26,10 +38,20 @@ class Published:
         """The policy itself."""
         return self.verified.policy
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """SHA-256 of the bundle, in hexadecimal."""
         return hashlib.sha256(self.bundle).hexdigest()
+
+    @cached_property
+    def vector_lengths(self) -> dict[str, int]:
+        """Bytes of a masked vector, by model."""
+        return {rules.model: Layout(rules.numbers).packed for rules in self.policy.models}
+
+    @cached_property
+    def vector_cap(self) -> int:
+        """Most bytes of a masked vector."""
+        return max(self.vector_lengths.values(), default=0)
 
 
 def read_trust(home: Path) -> Trust:
@@ -46,13 +68,35 @@ def read_trust(home: Path) -> Trust:
     return trust
 
 
-def read_published(home: Path, repository: Path, now: int) -> Published:
-    """The repository's newest policy at `now` (Unix seconds), noted before it is used. Raises SettingsFault, PeerFault,
-    PolicyRefusal and OSError."""
-    bundle = read_regular(repository / BUNDLE, MAX_BUNDLE)
-    published = Published(update(read_trust(home), bundle, now), bundle)
-    write_file(home / TRUST, published.verified.trust.to_bytes())
+def verified(trust: Trust, bundle: bytes, now: int, before: Policy | None = None) -> Published:
+    """The policy in a bundle at `now` (Unix seconds). Raises PeerFault and PolicyRefusal, also for one that does not
+    follow on the policy `before`."""
+    published = Published(update(trust, bundle, now), bundle)
+    if before is not None:
+        refuse_discontinuous(before, published.policy)
     return published
+
+
+def read_published(home: Path, repository: Path, now: int, log: FilteringBoundLogger) -> Published:
+    """The policy to start with: the repository's, noted before it is used; where that is refused, the last that was in
+    force. Raises SettingsFault, PeerFault, PolicyRefusal and OSError."""
+    trust, last = read_trust(home), home / LAST
+    try:
+        published = verified(trust, read_regular(repository / BUNDLE, MAX_BUNDLE), now)
+    except (CrimsonError, SettingsFault) as error:
+        if not last.is_file():
+            raise
+        # Whoever follows the repository looks at the same file first of all, and reports it.
+        log.error("the policy cannot be used", reason=str(error), instead=LAST)
+        published = verified(trust, read_regular(last, MAX_BUNDLE), now)
+    keep(home, published)
+    return published
+
+
+def keep(home: Path, published: Published) -> None:
+    """Make durable what a later policy is verified against, and the bundle in force. Raises OSError."""
+    write_file(home / LAST, published.bundle)
+    write_file(home / TRUST, published.verified.trust.to_bytes())
 
 
 def artifact_path(repository: Path, digest: str) -> Path | None:
@@ -61,14 +105,16 @@ def artifact_path(repository: Path, digest: str) -> Path | None:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """A file of at most `most` bytes, and no symbolic link. Raises SettingsFault."""
+    """A file of 1 to `most` bytes, read once; neither a symbolic link nor a pipe is followed. Raises SettingsFault."""
+    hint = "copy root.json and the published policy repository there, as the governors gave them out"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            known = os.fstat(descriptor)
+            fits = stat.S_ISREG(known.st_mode) and known.st_size <= most
+            data = file.read(most + 1) if fits else b""
     except OSError as error:
-        hint = "copy root.json and the published policy repository there, as the governors gave them out"
         raise SettingsFault(f"{path} cannot be read: {error.strerror}", hint) from error
-    with open(descriptor, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise SettingsFault(f"{path} is larger than {most} bytes", "it is not the file that belongs there")
+    if not 0 < len(data) <= most:
+        raise SettingsFault(f"{path} is no plain file of 1 to {most} bytes", hint)
     return data

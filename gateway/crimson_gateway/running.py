@@ -15,11 +15,13 @@ from crimson_gateway.authentication import Callers, Gate, NonceBook
 from crimson_gateway.context import Context
 from crimson_gateway.driver import Driver
 from crimson_gateway.files import make_folder
+from crimson_gateway.following import PolicyFollower, known_callers
 from crimson_gateway.published import read_published
 from crimson_gateway.server import HttpsServer, PortTaken, bind
 from crimson_gateway.settings import GatewaySettings, SettingsFault
 from crimson_gateway.spool import Spool
 from crimson_gateway.store.database import Database
+from crimson_gateway.store.rounds import oldest_open
 from crimson_gateway.tls import TlsFiles, check_certificate, ensure_certificate
 
 LEAVE_SECONDS = 10.0
@@ -48,11 +50,15 @@ async def open_context(home: Path, settings: GatewaySettings, log: FilteringBoun
     """Verify the policy, bring the database up to date. Raises PeerFault, PolicyRefusal and OSError."""
     make_folder(home)
     repository = home / settings.policy
-    published = read_published(home, repository, int(time.time()))
+    published = read_published(home, repository, int(time.time()), log)
     database = Database(home / "gateway.db")
     await database.migrate()
     spool = Spool(make_folder(home / "spool"), settings.free_space)
-    return Context(home, settings, repository, published, database, spool, log)
+    context = Context(home, settings, repository, published, database, spool, log)
+    async with database.reading() as session:
+        running = oldest_open(session)
+    context.running_vector = (running and running.vector_length) or 0
+    return context
 
 
 async def serve(home: Path, settings: GatewaySettings, log: FilteringBoundLogger, announce: Announce) -> None:
@@ -74,33 +80,38 @@ async def _services(context: Context) -> Services:
     settings = context.settings
     nonces = NonceBook(context.database)
     await nonces.load(int(time.time()))
-    callers = Callers.of(context.policy)
-    gate = Gate(callers, nonces, settings, lambda code: context.metrics.refused.labels(code).inc())
+    gate = Gate(
+        Callers.of(context.policy), nonces, settings, lambda code: context.metrics.refused.labels(code).inc()
+    )
     driver = Driver(context, settings.enclave_socket or str(enclave_socket(context.home)))
     await driver.mirror.load()
-    return Services(context, gate, driver)
+    await known_callers(context, gate)
+    return Services(context, gate, driver, context.published)
 
 
 async def _run(services: Services, server: HttpsServer, accepting: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    context = services.context
+    follower = PolicyFollower(context, services.gate)
     driving = asyncio.create_task(services.driver.run())
+    following = asyncio.create_task(follower.run())
     serving = asyncio.create_task(server.serve())
     waiting = asyncio.create_task(stopping.wait())
     # One turn of the loop starts the server; the socket listens already.
     await asyncio.sleep(0)
     accepting()
-    await asyncio.wait({waiting, serving, driving}, return_when=asyncio.FIRST_COMPLETED)
-    services.context.log.info("stopping")
-    services.context.bells.close()
-    for task in (driving, waiting):
+    await asyncio.wait({waiting, serving, driving, following}, return_when=asyncio.FIRST_COMPLETED)
+    context.log.info("stopping")
+    context.bells.close()
+    for task in (driving, following, waiting):
         task.cancel()
     server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
-    done, _ = await asyncio.wait({serving, driving}, timeout=LEAVE_SECONDS)
+    done, _ = await asyncio.wait({serving, driving, following}, timeout=LEAVE_SECONDS)
     for task in done:
         if not task.cancelled():
-            # Neither ends by itself: whatever it raised is a bug.
+            # None ends by itself: whatever it raised is a bug.
             task.result()
 
 

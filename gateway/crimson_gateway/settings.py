@@ -40,6 +40,9 @@ class GatewaySettings(BaseSettings):
     private_key: str | None = None
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
+    invitation_hours: int = Field(24, ge=1, le=168)
+    """Longest time that an invitation may count."""
+
     gather_seconds: float = Field(3600, gt=0)
     phase_seconds: float = Field(120, gt=0)
     grace_seconds: float = Field(2, ge=0)

@@ -1,4 +1,4 @@
-"""The gateway's own certificates and the operator's key: the one file here that calls `cryptography`.
+"""The gateway's own certificates. With operator_keys.py, where this room calls `cryptography`.
 
 Where the operator brings no certificate, a local authority (P-384) signs one; hospitals are given `ca.pem`.
 """
@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     generate_private_key,
 )
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -87,13 +86,6 @@ def check_certificate(files: TlsFiles, now: datetime | None = None) -> None:
             f"the certificate in {files.certificate} expired at {end:%Y-%m-%d %H:%M} UTC",
             "renew it and restart the gateway",
         )
-
-
-def make_operator_key(path: Path) -> bytes:
-    """A new Ed25519 key for an operator in `path` (PKCS#8 PEM, 0600); gives the public key, 32 bytes."""
-    key = Ed25519PrivateKey.generate()
-    write_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:

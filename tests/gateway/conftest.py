@@ -1,10 +1,12 @@
 """Federations around a real gateway process."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.gateway.federation import Federation, submitting_round, valid_now
+from tests.gateway.operators import STAFF, ask_two_of_three
 from tests.playground import default_numbers, make_parties
 
 
@@ -42,6 +44,25 @@ def calm(tmp_path_factory):
     federation.start()
     yield federation
     federation.close()
+
+
+@pytest.fixture(scope="module")
+def enrolling(tmp_path_factory):
+    """A gateway without an enclave whose policy asks for two approvals."""
+    parties = valid_now(make_parties(6, seed=os.urandom(4).hex()))
+    federation = Federation(
+        tmp_path_factory.mktemp("enrolling"), parties=parties, key_rate=1000, failure_rate=1000
+    )
+    ask_two_of_three(federation)
+    federation.start()
+    yield federation
+    federation.close()
+
+
+@pytest.fixture
+def staff(enrolling):
+    """Clients of the three operators."""
+    return [enrolling.operator(), *map(enrolling.signing, STAFF)]
 
 
 @pytest.fixture(scope="module")

@@ -142,10 +142,11 @@ class Federation:
 
     def client(self, index: int, **options: object) -> SignedClient:
         """A node's client."""
-        identity = self.parties.identities[index]
-        return self._keep(
-            SignedClient(self.url, self.authority, to_pem(identity), identity.public, **options)
-        )
+        return self.signing(self.parties.identities[index], **options)
+
+    def signing(self, key: IdentityKey, **options: object) -> SignedClient:
+        """A client that signs with any key."""
+        return self._keep(SignedClient(self.url, self.authority, to_pem(key), key.public, **options))
 
     def operator(self) -> SignedClient:
         """The operator's client, with the key that `init` made."""

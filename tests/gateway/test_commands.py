@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.gateway.federation import Federation, crimson, valid_now
-from tests.playground import make_parties, sign_policy
+from tests.playground import FOUNDED, make_parties
 
 from crimson_gateway.settings import GatewaySettings, SettingsFault, read_settings
 from crimson_gateway.tls import CertificateFault, TlsFiles, check_certificate, ensure_certificate
+from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -70,21 +71,35 @@ def test_a_second_gateway_on_the_same_port_is_refused(prepared):
 
 
 def test_a_missing_policy_is_named(prepared):
-    (prepared.home / "policy.cbor").unlink()
+    (prepared.home / "policy" / "policy.bundle").unlink()
     done = serve(prepared)
-    assert done.returncode == 4 and "policy.cbor" in error_of(done)["message"]
+    assert done.returncode == 4 and "policy.bundle" in error_of(done)["message"]
 
 
-def test_a_policy_of_another_governor_is_refused(prepared):
-    other = make_parties(4, seed="another")
-    (prepared.home / "governor.cbor").write_bytes(other.governor.public.to_bytes())
+def test_a_missing_root_is_named(prepared):
+    (prepared.home / "root.json").unlink()
     done = serve(prepared)
-    assert done.returncode == 9 and error_of(done)["code"] == "bad-signature"
+    assert done.returncode == 4 and "root.json" in error_of(done)["message"]
+
+
+def test_a_policy_of_another_federation_is_refused(prepared):
+    (prepared.home / "root.json").write_bytes(make_parties(4, seed="another").first_root)
+    done = serve(prepared)
+    assert done.returncode == 5 and error_of(done)["code"] == "policy-rejected"
+
+
+def test_a_policy_edited_after_it_was_signed_is_refused(prepared):
+    path = prepared.home / "policy" / "policy.bundle"
+    bundle = PolicyBundle.from_bytes(path.read_bytes(), MAX_BUNDLE)
+    edited = bytearray(bundle.policy)
+    edited[-1] ^= 1
+    path.write_bytes(replace(bundle, policy=bytes(edited)).to_bytes())
+    done = serve(prepared)
+    assert done.returncode == 9 and error_of(done)["code"] == "digest-differs"
 
 
 def test_an_expired_policy_is_refused_by_policy(prepared):
-    policy = replace(prepared.parties.policy, expires=1)
-    (prepared.home / "policy.cbor").write_bytes(sign_policy(prepared.parties.governor, policy))
+    prepared.publish(expires=FOUNDED + 1)
     done = serve(prepared)
     assert done.returncode == 5 and error_of(done)["code"] == "expired"
 

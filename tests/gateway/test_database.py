@@ -148,7 +148,7 @@ def test_letters_keep_the_order_in_which_they_were_said_and_go_to_whom_they_name
     async def scene(database):
         said = [(None if n % 3 == 0 else n % 3, 7, bytes([n]) * 32, n) for n in range(60)]
         async with database.writing() as session:
-            round_ = add_round(session, "model", None, NOW, NOW + timedelta(hours=1))
+            round_ = add_round(session, "model", NOW, NOW + timedelta(hours=1))
             add_letters(session, round_, said, NOW)
         async with database.reading() as session:
             found, letters = round_and_letters(session, round_.id, 2, 0)
@@ -168,7 +168,7 @@ def test_letters_keep_the_order_in_which_they_were_said_and_go_to_whom_they_name
 def test_a_node_that_reports_ready_twice_is_ready_once(play):
     async def scene(database):
         async with database.writing() as session:
-            round_ = add_round(session, "model", None, NOW, NOW + timedelta(hours=1))
+            round_ = add_round(session, "model", NOW, NOW + timedelta(hours=1))
         for minutes in range(2):
             async with database.writing() as session:
                 mark_ready(session, round_.id, 3, NOW + timedelta(minutes=minutes))

@@ -11,7 +11,9 @@ from tests.playground import make_parties
 from crimson_protocol.wire import link
 
 HUGE = (1 << 31).to_bytes(4, "big") + bytes([17])
-STATUS = link.Status(1, bytes(16), bytes(32), "Idle", None, None, (), False, None, False, (), (), 10)
+STATUS = link.Status(
+    1, bytes(16), bytes(32), "Idle", None, None, (), False, None, False, (), (), 10, bytes(32), 0
+)
 ANSWERS = {
     "hangs-up": b"",
     "nonsense": b"\xff" * 64,

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.gateway.test_hostile_enclave import STATUS
+from tests.playground import make_parties
 
 from crimson_gateway.api.mail import _head
-from crimson_gateway.authentication import Caller, Callers
+from crimson_gateway.authentication import Callers
+from crimson_gateway.authentication.callers import CANDIDATE, INVITED, NODE, caller_of
 from crimson_gateway.bells import Bells
 from crimson_gateway.driver.mirror import LogMirror
 from crimson_gateway.driver.phases import KINDS, RUNNING, next_place
@@ -18,7 +20,8 @@ from crimson_gateway.limits import CALLERS, Concurrency, TokenBuckets, network_o
 from crimson_gateway.problems import Problem
 from crimson_gateway.store.database import Database
 from crimson_protocol.log import MerkleLog, leaf_hash, verify_consistency
-from crimson_protocol.wire import cbor, link
+from crimson_protocol.policy.document import OperatorEntry
+from crimson_protocol.wire import cbor, link, web
 from crimson_protocol.wire.table import MESSAGES, Role
 
 
@@ -121,9 +124,15 @@ def test_heads_of_mail_are_canonical(number, data):
     assert _head(4, 1) + _head(0, number) == cbor.encode([number])
 
 
-def test_an_operators_key_never_stands_for_a_node():
-    callers = Callers([Caller("k", bytes(32), "operator", None), Caller("n", bytes(32), "site", 3)])
-    assert callers.find("n").node == 3 and callers.find("k").node is None and callers.find("x") is None
+def test_nobody_elses_key_ever_stands_for_a_node():
+    policy = make_parties(4).policy
+    key = policy.roster[3].identity_key
+    policy = replace(policy, operators=(OperatorEntry("operator", key, ()),))
+    guests = [caller_of(key, "guest", INVITED), caller_of(key, "guest", CANDIDATE)]
+    callers = Callers.of(policy, guests)
+    found = callers.find(web.key_id(key))
+    assert (found.node, found.name, found.role) == (3, policy.roster[3].node, NODE)
+    assert callers.find("x") is None
 
 
 class Leaves:

@@ -30,23 +30,24 @@ def test_the_gateway_loads_no_secret_code_and_no_other_room():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     assert "crimson_gateway.driver.driver" in loaded
-    forbidden = (
-        "crimson_protocol.secret",
-        "crimson_enclave",
-        "crimson_node",
-        "crimson_simulation",
-        "torch",
-        "httpx",
-    )
+    forbidden = ("crimson_protocol.secret", "crimson_enclave", "crimson_node", "crimson_simulation", "torch")
     assert not [name for name in loaded if name.startswith(forbidden)]
     assert "crimson_protocol.crypto.primitives" not in loaded
 
 
-def test_one_file_alone_calls_cryptography():
-    users = [
+def test_a_serving_gateway_loads_nothing_that_asks_other_machines():
+    code = "import sys, crimson_gateway.commands, crimson_gateway.running; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "crimson_gateway.driver.driver" in loaded
+    assert not loaded & {"httpx", "crimson_gateway.operating.client"}
+
+
+def test_two_files_alone_call_cryptography():
+    users = {
         path.name for path in (ROOM / "crimson_gateway").rglob("*.py") if "cryptography" in _imports(path)
-    ]
-    assert users == ["tls.py"]
+    }
+    assert users == {"tls.py", "operator_keys.py"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from tests.node.certificates import Authority
 from tests.node.federation import Homes
+from tests.node.front_desk import FrontDesk
 from tests.node.relay import Relay
+from tests.node.victims import Victims
 
 from crimson_node.service.events import Event
 from crimson_node.service.process import Pace, serve
@@ -121,3 +123,26 @@ def federation(tmp_path: Path, authority: Authority) -> Iterator[Callable[..., F
                 node.stop.request()
             one.relay.hush()
             one.stop()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, authority: Authority) -> Iterator[FrontDesk]:
+    """A gateway's desk for sites that join, in a federation of four."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    with FrontDesk(folder, authority) as one:
+        yield one
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where a site will live; nothing is there yet."""
+    return tmp_path / "site" / "node"
+
+
+@pytest.fixture(scope="session")
+def victims() -> Iterator[Victims]:
+    """Runs commands that kill themselves."""
+    one = Victims()
+    yield one
+    one.close()

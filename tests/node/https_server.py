@@ -56,14 +56,10 @@ class HttpsServer:
     nonces: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        keys = {
-            web.key_id(entry.identity_key): Ed25519PublicKey.from_public_bytes(entry.identity_key)
-            for entry in self.policy.roster
-        }
-        self._nodes = {
-            web.key_id(entry.identity_key): place for place, entry in enumerate(self.policy.roster)
-        }
-        resolver = MappingKeyResolver(public_keys=keys, private_keys={})
+        resolver = MappingKeyResolver(public_keys={}, private_keys={})
+        self._keys, self._nodes = resolver.public_keys, dict[str, int]()
+        for place, entry in enumerate(self.policy.roster):
+            self.know(entry.identity_key, place)
         self._verifier = _Verifier(signature_algorithm=ED25519, key_resolver=resolver)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)
@@ -77,6 +73,15 @@ class HttpsServer:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
+
+    def know(self, public: bytes, place: int) -> None:
+        """Take requests under this key for those of `place`."""
+        self._keys[web.key_id(public)] = Ed25519PublicKey.from_public_bytes(public)
+        self._nodes[web.key_id(public)] = place
+
+    def forget(self, public: bytes) -> None:
+        """Take no more requests under this key."""
+        self._keys.pop(web.key_id(public), None)
 
     def start(self) -> None:
         self._thread.start()

@@ -172,10 +172,26 @@ def test_a_setting_that_cannot_be_used_is_named(federation, capsys, changes, tex
 
 def test_missing_and_broken_settings_are_named(federation, capsys):
     home = federation().write(0)
-    for content, text in (('{"node": "site-0"}', "lacks 'data'"), ("[]", "no object"), ("{", "not JSON")):
+    for content, text in (('{"node": "site-0"}', "lacks 'gateway'"), ("[]", "no object"), ("{", "not JSON")):
         (home / "node.json").write_text(content)
         code, envelope = ran(capsys, "run", "--home", str(home))
         assert (code, text in envelope["error"]["message"]) == (BAD_INPUT, True)
+
+
+def test_a_node_without_a_file_to_train_on_says_what_to_add(federation, capsys):
+    home = federation().write(0, data=None)
+    code, envelope = ran(capsys, "run", "--home", str(home))
+    assert (code, '"data": ' in envelope["error"]["hint"]) == (BAD_INPUT, True)
+    assert spoiled(capsys, home)["data"]["result"] == "fail"
+
+
+def test_settings_are_written_as_they_are_read(tmp_path):
+    known = NodeSettings(
+        "https://gateway.example.org", "site-1", tmp_path / "a.csv", "north", tmp_path / "ca.pem"
+    )
+    (tmp_path / "node.json").write_bytes(known.rendered(tmp_path))
+    assert read_settings(tmp_path) == known
+    assert json.loads((tmp_path / "node.json").read_text())["ca_file"] == "ca.pem"
 
 
 def test_paths_are_relative_to_the_home_and_a_password_never_shows(tmp_path):
@@ -221,7 +237,7 @@ def test_bad_usage_is_code_4(capsys):
     assert (code, envelope["error"]["code"]) == (BAD_INPUT, "usage")
 
 
-@pytest.mark.parametrize("command", ["run", "status", "doctor", "journal"])
+@pytest.mark.parametrize("command", ["join", "run", "status", "doctor", "journal", "leave"])
 def test_help_has_examples(capsys, command):
     argv = [command, "verify", "--help"] if command == "journal" else [command, "--help"]
     assert main(argv) == OK

@@ -75,7 +75,7 @@ def test_a_policy_of_another_governor_is_refused(federation):
     one.relay.signed_policy = one.homes.sign(stranger, stranger.policy).signed
     one.start(0)
     error = one.running[0].ended()
-    assert (error.code, failure_of(error).exit_code) == (Refusal.BAD_SIGNATURE, INTEGRITY_FAILED)
+    assert (error.code, failure_of(error).exit_code) == (Refusal.POLICY_REJECTED, REFUSED_BY_POLICY)
     assert not left(one.relay, 0)
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import FileResponse, Response
 
 from crimson_gateway import shelves
-from crimson_gateway.api.services import PROBLEMS, Member, Use, binary
+from crimson_gateway.api.services import PROBLEMS, Member, Reader, Use, binary
 from crimson_gateway.problems import Problem
 from crimson_gateway.published import artifact_path
 from crimson_gateway.store.letters import published
@@ -21,24 +21,22 @@ Size = Annotated[int, Query(ge=0, le=LARGEST)]
 router = APIRouter(prefix="/v1", tags=["documents"], responses=PROBLEMS)
 
 
-@router.get("/policy", response_class=Response, responses=binary(web.CBOR, "The signed policy"))
+@router.get("/policy", response_class=Response, responses=binary(web.CBOR, "The policy bundle"))
 async def policy(
-    services: Use, _: Member, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
+    services: Use, _: Reader, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Response:
-    """The signed policy with its TUF metadata, as the governors published it."""
-    published = services.context.published
-    tag = f'"{published.tag}"'
+    """The signed policy with its TUF metadata, as the governors published it. Its SHA-256 is the ETag."""
+    tag = f'"{services.published.tag}"'
     if if_none_match == tag:
         return Response(status_code=304, headers={"ETag": tag})
-    return Response(published.bundle, media_type=web.CBOR, headers={"ETag": tag})
+    return Response(services.published.bundle, media_type=web.CBOR, headers={"ETag": tag})
 
 
 @router.get("/artifacts/{digest}", response_class=Response, responses=binary(web.OCTETS, "The artifact"))
 async def artifact(services: Use, _: Member, digest: Annotated[str, Path(pattern=HEX32)]) -> Response:
     """An initial artifact that the policy names."""
-    context = services.context
-    named = {rules.initial_digest.hex() for rules in context.policy.models}
-    path = artifact_path(context.repository, digest) if digest in named else None
+    named = {rules.initial_digest.hex() for rules in services.policy.models}
+    path = artifact_path(services.context.repository, digest) if digest in named else None
     if path is None:
         raise Problem("unknown-artifact")
     return FileResponse(path, media_type=web.OCTETS)

@@ -32,10 +32,11 @@ router = APIRouter(prefix="/v1", tags=["rounds of nodes"], responses=PROBLEMS)
     response_class=Response,
     responses={**binary(web.CBOR, "A call"), 204: {"description": "No call by now"}},
 )
-async def calls(services: Use, _: Node, after: After = 0, wait: Wait = 0) -> Response:
+async def calls(services: Use, signed: Node, after: After = 0, wait: Wait = 0) -> Response:
     """The oldest round that is not over, with an id above `after`."""
 
     async def look() -> Round | None:
+        services.refuse_held(signed.caller)
         async with services.context.database.reading() as session:
             return oldest_open(session, after)
 
@@ -77,6 +78,7 @@ async def mail(
     last: list[tuple[Round, Sequence[Letter]]] = []
 
     async def look() -> tuple[Round, Sequence[Letter]] | None:
+        services.refuse_held(signed.caller)
         async with context.database.reading() as session:
             found = round_and_letters(session, round_id, node, after)
         if found is None:

@@ -4,11 +4,11 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from crimson_gateway.api.mail import LARGEST, RoundId, Wait
 from crimson_gateway.api.services import (
@@ -18,21 +18,27 @@ from crimson_gateway.api.services import (
     Services,
     Use,
     existing,
+    json_body,
     moment,
+    read_json,
     signed_by,
 )
 from crimson_gateway.authentication import Signed
+from crimson_gateway.authentication.callers import OPERATOR
 from crimson_gateway.bodies import whole
 from crimson_gateway.context import utc_now
+from crimson_gateway.enrolment.membership import hold_on
 from crimson_gateway.problems import Problem
 from crimson_gateway.store.answers import keep_answer, known_answer
+from crimson_gateway.store.reports import report
 from crimson_gateway.store.rounds import add_round, faults_of, newest_rounds, round_by_id
 from crimson_gateway.store.seen import nodes_seen
+from crimson_gateway.store.suspensions import suspensions
 from crimson_gateway.store.tables import Fault, Round
 
 JSON = "application/json"
 router = APIRouter(prefix="/v1", tags=["operators"], responses=PROBLEMS)
-Orders = Annotated[Signed, signed_by("operator", lambda _: OPERATOR_CAP)]
+Orders = Annotated[Signed, signed_by((OPERATOR,), lambda _: OPERATOR_CAP)]
 
 
 class NewRound(BaseModel):
@@ -73,11 +79,17 @@ class RoundPage(BaseModel):
 
 
 class NodeView(BaseModel):
-    """A node of the roster: when it last spoke, and whether it vouches for the enclave's instance."""
+    """A node of the roster: when it last spoke, and whether it vouches for the enclave's instance.
+
+    `status` is the policy's. `held` and `reason`: what operators hold against it here, beside the policy.
+    """
 
     node: str
     organisation: str
+    kind: str
     status: str
+    held: str | None
+    reason: str | None
     last_seen: str | None
     endorsed: bool
 
@@ -88,11 +100,7 @@ class NodeList(BaseModel):
     nodes: list[NodeView]
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": model.model_json_schema()}}}}
-
-
-@router.post("/rounds", status_code=201, response_model=RoundView, openapi_extra=_body(NewRound))
+@router.post("/rounds", status_code=201, response_model=RoundView, openapi_extra=json_body(NewRound))
 async def start_round(
     services: Use,
     signed: Orders,
@@ -101,7 +109,7 @@ async def start_round(
     """Start a round. The same Idempotency-Key with the same body gives the same answer for a day."""
     context = services.context
     body = await whole(signed.request, signed.length, signed.digest, context.settings)
-    order = _order(body)
+    order = read_json(NewRound, body)
     if order.model not in services.vector_lengths:
         raise Problem("unknown-model")
     now = utc_now()
@@ -114,6 +122,7 @@ async def start_round(
             return Response(before.body, before.status, media_type=JSON)
         deadline = now + timedelta(seconds=context.settings.gather_seconds)
         round_ = add_round(session, order.model, now, deadline)
+        report(session, "round-ordered", f"{order.model}/{round_.id}", signed.caller.name, now)
         answer = view_of(round_, ()).model_dump_json().encode()
         keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
     context.bells.ring("calls")
@@ -157,21 +166,25 @@ async def one_round(
 @router.get("/nodes", response_model=NodeList)
 async def nodes(services: Use, _: Operator) -> NodeList:
     """Every node of the roster."""
-    context = services.context
+    context, policy = services.context, services.policy
     async with context.database.reading() as session:
-        seen = nodes_seen(session)
+        seen, held = nodes_seen(session), suspensions(session)
     status = context.view.status
     endorsed = set(status.endorsed) if status is not None and context.view.connected else set()
-    views = [
-        NodeView(
+    views = []
+    for index, entry in enumerate(policy.roster):
+        hold = hold_on((row for row in held if row.node == entry.node), entry.identity_key)
+        view = NodeView(
             node=entry.node,
             organisation=entry.organisation,
+            kind=entry.kind,
             status=entry.status,
+            held=hold.state if hold else None,
+            reason=hold.reason if hold else None,
             last_seen=moment(seen[index]) if index in seen else None,
             endorsed=index in endorsed,
         )
-        for index, entry in enumerate(context.policy.roster)
-    ]
+        views.append(view)
     return NodeList(nodes=views)
 
 
@@ -196,16 +209,6 @@ async def _view(services: Services, round_id: int) -> RoundView:
     async with services.context.database.reading() as session:
         round_ = existing(round_by_id(session, round_id))
         return view_of(round_, faults_of(session, round_id))
-
-
-def _order(body: bytes) -> NewRound:
-    try:
-        return NewRound.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Problem(
-            "bad-parameter", f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
-        ) from error
 
 
 def _cursor(round_id: int) -> str:

@@ -19,6 +19,7 @@ from crimson_gateway.api.services import (
     takes,
 )
 from crimson_gateway.authentication import Signed
+from crimson_gateway.authentication.callers import NODE
 from crimson_gateway.bodies import arriving, whole
 from crimson_gateway.context import utc_now
 from crimson_gateway.driver.phases import KINDS, RUNNING
@@ -47,9 +48,9 @@ from crimson_protocol.wire.table import BY_RECORD, Role, parse_body, parse_envel
 
 SUBMIT, ENDORSE = BY_RECORD[Submit].kind, BY_RECORD[Endorse].kind
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
-Envelopes = Annotated[Signed, signed_by("node", lambda services: services.control_cap)]
-Endorsements = Annotated[Signed, signed_by("node", lambda _: ENDORSEMENT_CAP)]
-Vectors = Annotated[Signed, signed_by("node", lambda services: services.vector_cap)]
+Envelopes = Annotated[Signed, signed_by((NODE,), lambda services: services.control_cap)]
+Endorsements = Annotated[Signed, signed_by((NODE,), lambda _: ENDORSEMENT_CAP)]
+Vectors = Annotated[Signed, signed_by((NODE,), lambda services: services.vector_cap)]
 
 router = APIRouter(prefix="/v1", tags=["uploads"], responses=PROBLEMS)
 
@@ -161,7 +162,7 @@ async def _note_payload(services: Services, round_: Round, node: int, signed: Si
 
 def _checked(services: Services, node: int, body: bytes, kinds: frozenset[int]) -> tuple[Envelope, Record]:
     """Envelope and message under this node's own signature: what no node signed is not passed on."""
-    policy = services.context.policy
+    policy = services.policy
     nodes = len(policy.roster)
     try:
         envelope, message = parse_envelope(body, Role.NODE, nodes)
@@ -186,7 +187,8 @@ def _in_phase(round_: Round | None, kind: int) -> Round:
 
 
 def _exact_length(services: Services, round_: Round, length: int) -> None:
-    expected = services.vector_lengths.get(round_.model, 0)
+    # The attempt keeps the policy under which it was opened.
+    expected = round_.vector_length or services.vector_lengths.get(round_.model, 0)
     text = f"vectors of this round have exactly {expected} bytes"
     if length > expected:
         raise Problem("body-too-large", text)

@@ -37,7 +37,10 @@ class Signed:
 
 
 class Gate:
-    """Admits signed requests. `refused` is called with the code of every one that is not admitted."""
+    """Admits signed requests. `refused` is called with the code of every one that is not admitted.
+
+    `callers` is replaced whole when policy, invitations or suspensions change.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class Gate:
         refused: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._callers, self._nonces, self._clock, self._refused = callers, nonces, clock, refused
+        self.callers, self._nonces, self._clock, self._refused = callers, nonces, clock, refused
         self._failures = TokenBuckets(settings.failure_rate, FAILURES_AT_ONCE * settings.failure_rate)
         self._rate = TokenBuckets(settings.key_rate, BURST * settings.key_rate)
         self._at_once = Concurrency(settings.key_concurrency)
@@ -60,7 +63,7 @@ class Gate:
         now = int(self._clock())
         try:
             digest = announced_digest(headers)
-            caller, nonce = verified_caller(_head(request, headers), self._callers, now)
+            caller, nonce = verified_caller(_head(request, headers), self.callers, now)
         except Problem as problem:
             self._refused(problem.code)
             self._charge_failure(request)
@@ -73,6 +76,14 @@ class Gate:
                 self._refused(problem.code)
                 raise
             yield Signed(caller, request, length, digest)
+
+    def refuse_held(self, caller: Caller) -> None:
+        """Raise the Problem that stands against a caller by now, and count it."""
+        try:
+            self.callers.refuse_held(caller, int(self._clock()))
+        except Problem as problem:
+            self._refused(problem.code)
+            raise
 
     def _charge_failure(self, request: Request) -> None:
         """Failures of one address are slowed down; a good signature from there is not, so it hurts nobody else."""

@@ -2,6 +2,7 @@
 
 import typer
 
+from crimson_gateway.commands import approve, holds, invite, nodes, rounds
 from crimson_gateway.commands.init import init
 from crimson_gateway.commands.outcome import guarded, run_app
 from crimson_gateway.commands.serve import serve
@@ -26,6 +27,12 @@ app = typer.Typer(
 )
 app.command(epilog=INIT_EXAMPLES)(init)
 app.command(epilog=SERVE_EXAMPLES)(serve)
+app.command(epilog=invite.EXAMPLES)(invite.invite)
+app.command(epilog=nodes.EXAMPLES)(nodes.nodes)
+app.command(epilog=approve.EXAMPLES)(approve.approve)
+app.command(epilog=holds.SUSPEND_EXAMPLES)(holds.suspend)
+app.command(epilog=holds.REVOKE_EXAMPLES)(holds.revoke)
+app.add_typer(rounds.app, name="rounds")
 
 
 @app.callback()

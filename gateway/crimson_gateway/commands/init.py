@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from crimson_gateway.commands.homes import home_folder
-from crimson_gateway.commands.outcome import OK, guarded, print_data
+from crimson_gateway.commands.outcome import guarded, print_data
+from crimson_gateway.failure import OK
 from crimson_gateway.files import make_folder, write_file
+from crimson_gateway.homes import home_folder
+from crimson_gateway.operator_keys import make_operator_key
 from crimson_gateway.settings import FILE, SettingsFault, read_settings
-from crimson_gateway.tls import TlsFiles, check_certificate, ensure_certificate, make_operator_key
-
+from crimson_gateway.tls import TlsFiles, check_certificate, ensure_certificate
 
 
 def init(
@@ -64,7 +65,9 @@ def _init(home: Path, host: str, port: int, cert: Path | None, key: Path | None,
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"gateway prepared in {home}", highlight=False)
         console.print(f"operator's public key, for the governors: {public.hex()}", highlight=False)
-        hint = "next: put root.json and the published repository as policy/ there, then `crimson gateway serve`"
+        hint = (
+            "next: put root.json and the published repository as policy/ there, then `crimson gateway serve`"
+        )
         console.print(hint, highlight=False)
     return OK
 

@@ -2,32 +2,30 @@
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
+from crimson_gateway.failure import (
+    BAD_INPUT,
+    FAILED,
+    INTEGRITY,
+    INTERRUPTED,
+    OK,
+    REFUSED_BY_POLICY,
+    ClientFault,
+    Failure,
+)
 from crimson_gateway.server import PortTaken, TooFewFiles
 from crimson_gateway.settings import SettingsFault
 from crimson_gateway.tls import CertificateFault
 from crimson_protocol.errors import CrimsonError, PeerFault, PolicyRefusal
 from crimson_protocol.refusal import Refusal
 
-OK, FAILED, BAD_INPUT, REFUSED_BY_POLICY, INTEGRITY, INTERRUPTED = 0, 1, 4, 5, 9, 130
 ENVELOPE = "crimson/envelope/1"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error as people and programs see it."""
-
-    exit_code: int
-    code: str
-    message: str
-    hint: str
 
 
 def failure_of(error: BaseException) -> Failure | None:
@@ -37,6 +35,8 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(BAD_INPUT, "bad-setting", error.text, error.hint)
         case CertificateFault():
             return Failure(BAD_INPUT, "certificate", error.text, error.hint)
+        case ClientFault():
+            return error.failure
         case PortTaken():
             return Failure(
                 BAD_INPUT, "port-taken", str(error), "stop the other process, or give another --port"
@@ -44,15 +44,13 @@ def failure_of(error: BaseException) -> Failure | None:
         case TooFewFiles():
             hint = "raise it: LimitNOFILE in the unit, or ulimit -n"
             return Failure(BAD_INPUT, "too-few-files", str(error), hint)
-        case PolicyRefusal():
-            return Failure(
-                REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for another policy"
-            )
-        case PeerFault(code=Refusal.EXPIRED):
-            return Failure(
-                REFUSED_BY_POLICY, error.code.value, error.text, "ask the governor for a valid policy"
-            )
-        case PeerFault(code=Refusal.BAD_SIGNATURE):
+        case (
+            PolicyRefusal()
+            | PeerFault(code=Refusal.EXPIRED | Refusal.POLICY_REJECTED | Refusal.POLICY_WENT_BACK)
+        ):
+            hint = "ask the governors for the policy that counts now, and compare root.json with theirs"
+            return Failure(REFUSED_BY_POLICY, error.code.value, error.text, hint)
+        case PeerFault(code=Refusal.BAD_SIGNATURE | Refusal.DIGEST_DIFFERS):
             hint = "the policy was edited after it was signed, or root.json is another federation's"
             return Failure(INTEGRITY, error.code.value, error.text, hint)
         case CrimsonError():
@@ -64,27 +62,38 @@ def failure_of(error: BaseException) -> Failure | None:
             return None
 
 
-def print_data(data: dict[str, Any]) -> None:
-    """Success on stdout, as the envelope."""
-    json.dump(
-        {"schema": ENVELOPE, "ok": True, "data": data, "warnings": [], "error": None}, sys.stdout, indent=2
-    )
-    print(flush=True)
+def print_data(data: dict[str, Any], warnings: Sequence[str] = (), failure: Failure | None = None) -> None:
+    """What a command found, on stdout as the envelope; with the failure that it ended in, if any."""
+    _print_envelope(data, warnings, failure)
 
 
 def print_failure(failure: Failure, *, as_json: bool) -> int:
     """The failure, on stdout as an envelope or on stderr as text; gives the exit code."""
     if as_json:
-        doc = f"docs/errors.md#{failure.code}"
-        error = {"code": failure.code, "message": failure.message, "hint": failure.hint, "doc": doc}
-        envelope = {"schema": ENVELOPE, "ok": False, "data": None, "warnings": [], "error": error}
-        json.dump(envelope, sys.stdout, indent=2)
-        print(flush=True)
+        _print_envelope(None, (), failure)
     else:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(f"[bold red]error[/] [bold]{failure.code}[/]: {failure.message}", highlight=False)
-        console.print(f"  next: {failure.hint}", highlight=False)
+        # Another party may have had a hand in the text: it is never read as markup.
+        console.print("error", style="bold red", end=" ")
+        console.print(f"{failure.code}: {failure.message}", markup=False, highlight=False)
+        console.print(f"  next: {failure.hint}", markup=False, highlight=False)
     return failure.exit_code
+
+
+def _print_envelope(data: dict[str, Any] | None, warnings: Sequence[str], failure: Failure | None) -> None:
+    error = None
+    if failure is not None:
+        doc = f"docs/errors.md#{failure.code}"
+        error = {"code": failure.code, "message": failure.message, "hint": failure.hint, "doc": doc}
+    envelope = {
+        "schema": ENVELOPE,
+        "ok": failure is None,
+        "data": data,
+        "warnings": list(warnings),
+        "error": error,
+    }
+    json.dump(envelope, sys.stdout, indent=2)
+    print(flush=True)
 
 
 def guarded(work: Callable[[], int], *, as_json: bool, debug: bool = False) -> int:

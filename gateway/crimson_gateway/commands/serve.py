@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from crimson_gateway.closed import close_imports
-from crimson_gateway.commands.homes import home_folder
-from crimson_gateway.commands.outcome import OK, guarded
+from crimson_gateway.commands.outcome import guarded
+from crimson_gateway.failure import OK
+from crimson_gateway.homes import home_folder
 from crimson_gateway.logs import configure_logs
-from crimson_gateway.running import serve as run
 from crimson_gateway.settings import read_settings
 
 
@@ -39,6 +39,9 @@ def serve(
 
     def work() -> int:
         close_imports()
+        # The server is half of what a command would load.
+        from crimson_gateway.running import serve as run  # noqa: PLC0415
+
         folder = home_folder(home)
         settings = read_settings(folder, os.environ, flags)
         asyncio.run(run(folder, settings, configure_logs(settings.log_level), announce))

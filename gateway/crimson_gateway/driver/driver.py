@@ -10,6 +10,7 @@ from crimson_gateway.driver.fetches import Fetches
 from crimson_gateway.driver.mirror import LogMirror
 from crimson_gateway.driver.policies import Policies
 from crimson_gateway.driver.questions import Questions
+from crimson_gateway.driver.reports import Reports
 from crimson_gateway.driver.rounds import Rounds
 from crimson_gateway.enclave_link import EnclaveLink, LinkLost, Refused, connected
 from crimson_gateway.store.rounds import oldest_open
@@ -33,7 +34,7 @@ class Driver:
         self._fetches = Fetches(context)
         self._deliveries = Deliveries(context, self._fetches, self.questions)
         self._rounds = Rounds(context, self.mirror, self._deliveries)
-        self._policies = Policies(context)
+        self._policies, self._reports = Policies(context), Reports(context)
 
     async def run(self) -> None:
         """Until cancelled. A broken link, a hostile enclave or a bug of ours costs one connection."""
@@ -65,7 +66,8 @@ class Driver:
             self._awake.clear()
             await self.questions.serve(enclave)
             await self._deliveries.endorsements(enclave)
-            await self._note(enclave, await self._policies.bring(enclave, await enclave.status()))
+            status = await self._policies.bring(enclave, await enclave.status())
+            await self._note(enclave, await self._reports.hand_over(enclave, status))
             if not await self._step(enclave):
                 await self._nap()
 

@@ -82,7 +82,7 @@ class Rounds:
             # Asked for under an earlier policy: it must not hold up the rounds behind it.
             await self._transitions.end(round_, "lost", Refusal.MODEL_REJECTED.value)
             return True
-        active = frozenset(context.policy.members(round_.model))
+        active = context.available(round_.model)
         async with context.database.reading() as session:
             ready = ready_nodes(session, round_.id) & active
         await self._transitions.show_waiting(round_, active - ready)
@@ -96,9 +96,7 @@ class Rounds:
         heeded: list[Heeded] = []
         place = next_place(status, round_)
         try:
-            after = await enclave.open(
-                place, self._heed(round_.id, heeded), self._cap("", Offer)
-            )
+            after = await enclave.open(place, self._heed(round_.id, heeded), self._cap("", Offer))
         except Refused as refused:
             if refused.code == NOT_KEPT or (refused.code == NOT_ENDORSED and self._may_wait(round_, now)):
                 return False
@@ -106,8 +104,15 @@ class Rounds:
             return True
         await self._mirror.sync(enclave, after.log_size)
         round_.number, round_.attempt = place.round, place.attempt
+        context.running_vector = context.vector_length(round_.model, after.policy)
         await self._transitions.enter(
-            round_, STATE_OF[FIRST], after, heeded, number=place.round, attempt=place.attempt
+            round_,
+            STATE_OF[FIRST],
+            after,
+            heeded,
+            number=place.round,
+            attempt=place.attempt,
+            vector_length=context.running_vector,
         )
         return True
 
@@ -133,7 +138,8 @@ class Rounds:
 
     async def _complete(self, round_: Round, status: link.Status) -> bool:
         """Whether everybody has spoken, enough have for a while, or time is up."""
-        waiting = set(status.waiting)
+        # Whoever is held back can send nothing more.
+        waiting = set(status.waiting) - self._context.held
         if status.phase == FIRST:
             async with self._context.database.reading() as session:
                 waiting &= ready_nodes(session, round_.id)

@@ -57,13 +57,20 @@ class EnclaveLink:
         question = link.Open(place.model, place.round, place.attempt)
         return await self._ask(question, link.Status, heed=heed, cap=cap)
 
-    async def adopt(self, bundle: bytes, artifacts: tuple[bytes, ...]) -> link.Status:
-        """Follow a newer policy; `artifacts` are the initial ones of its models."""
-        return await self._ask(link.Adopt(bundle, artifacts), link.Status)
+    async def adopt(
+        self,
+        bundle: bytes,
+        artifacts: tuple[bytes, ...],
+        heed: Heed,
+        cap: Callable[[link.LinkRecord], int],
+    ) -> link.Status:
+        """Follow a newer policy; `artifacts` are the initial ones of its models. Releases that its nodes can open go
+        to `heed`."""
+        return await self._ask(link.Adopt(bundle, artifacts), link.Status, heed=heed, cap=cap)
 
-    async def tell(self, first: int, reports: tuple[Reported, ...]) -> link.Status:
+    async def tell(self, reports: tuple[Reported, ...]) -> link.Status:
         """Put what the gateway did into the log, each report once by its number."""
-        return await self._ask(link.Tell(first, reports), link.Status)
+        return await self._ask(link.Tell(reports), link.Status)
 
     async def close(self, phase: str, heed: Heed, cap: Callable[[link.LinkRecord], int]) -> link.Status:
         """The phase is over; what the enclave says then goes to `heed`, message by message."""

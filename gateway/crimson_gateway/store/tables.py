@@ -46,7 +46,7 @@ class Round(Base):
     """One round that an operator asked for. `number` and `attempt` are the enclave's, 0 until it opened.
 
     `waiting` names the nodes whose part is outstanding, as a JSON list. `version` grows with every change
-    that an operator can see.
+    that an operator can see. `vector_length`: bytes of a vector, by the policy under which its attempt was opened.
     """
 
     __tablename__ = "rounds"
@@ -63,6 +63,7 @@ class Round(Base):
     phase_began: Mapped[datetime]
     deadline: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=0)
+    vector_length: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Ready(Base):
@@ -178,3 +179,76 @@ class NodeSeen(Base):
     __tablename__ = "nodes_seen"
     node: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
+
+
+class Invitation(Base):
+    """A site may join once, with the key named here. `record`: the invitation as its operator made it. `used_by`:
+    SHA-256 of the one request that used it."""
+
+    __tablename__ = "invitations"
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(unique=True)
+    record: Mapped[bytes]
+    node: Mapped[str] = mapped_column(String(64), index=True)
+    issuer: Mapped[str] = mapped_column(String(64))
+    expires: Mapped[int] = mapped_column(BigInteger)
+    used_by: Mapped[bytes | None]
+    revoked: Mapped[bool] = mapped_column(default=False)
+    at: Mapped[datetime]
+
+
+class Enrolment(Base):
+    """A request to join, to be listed with new keys, or to leave, with its exact bytes and their SHA-256.
+
+    `identity_key` is the one asked for; for a leave, the one that goes.
+    """
+
+    __tablename__ = "enrolments"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(primary_key=True)
+    node: Mapped[str] = mapped_column(String(64), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    request: Mapped[bytes]
+    identity_key: Mapped[bytes] = mapped_column(index=True)
+    encryption_key: Mapped[bytes | None]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str | None] = mapped_column(String(200))
+    requested: Mapped[datetime]
+    changed: Mapped[datetime]
+
+
+class Approval(Base):
+    """An operator compared a request's fingerprint with what the site read out."""
+
+    __tablename__ = "approvals"
+    enrolment_id: Mapped[int] = mapped_column(ForeignKey("enrolments.id"), primary_key=True)
+    operator: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+
+
+class Suspension(Base):
+    """What operators hold against a node before the policy says it: suspended, whatever its keys, or revoked, this key
+    of it for good."""
+
+    __tablename__ = "suspensions"
+    node: Mapped[str] = mapped_column(String(64), primary_key=True)
+    identity_key: Mapped[bytes] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    operator: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime]
+
+
+class Report(Base):
+    """A decision of this gateway, to be handed to the enclave's log."""
+
+    __tablename__ = "reports"
+    __table_args__ = (Index("reports_undelivered", "delivered", "id"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(128), index=True)
+    actor: Mapped[str] = mapped_column(String(64))
+    code: Mapped[str | None] = mapped_column(String(64))
+    at: Mapped[datetime]
+    delivered: Mapped[bool] = mapped_column(default=False)

@@ -1,7 +1,6 @@
 """`crimson node join`: from a token to a request that operators and governors can say yes to."""
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crimson_node.commands.options import Debug, Home, Json, chosen_home
-from crimson_node.commands.words import plain_console, word_lines
+from crimson_node.commands.terminal import can_ask, plain_console, says_yes, word_lines
 from crimson_node.enrolment.beginning import Choices, begin
 from crimson_node.enrolment.errors import Declined, StillWaiting
 from crimson_node.enrolment.joining import Join, Standpoint
@@ -94,14 +93,12 @@ def _carry_out(joining: Join, request_file: Path | None) -> Standpoint:
         return joining.already()
     if request_file is not None:
         return joining.write_request(request_file.absolute())
-    return joining.ask() if joining.key is not None else joining.follow()
+    return joining.ask()
 
 
 def _confirm(joining: Join, *, asks: bool) -> None:
     """Show on a terminal what is joined, and ask. Raises Declined."""
-    if not asks or joining.standing is not Standing.EMPTY:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not asks or joining.standing is not Standing.EMPTY or not can_ask():
         return
     invitation, shown = joining.invitation, Table(show_header=False, box=None)
     for name, value in (
@@ -112,8 +109,8 @@ def _confirm(joining: Join, *, asks: bool) -> None:
         ("invited by", invitation.issuer),
     ):
         shown.add_row(name, value)
-    Console(stderr=True).print(shown, markup=False, highlight=False)
-    if not typer.confirm("Join?", err=True):
+    plain_console(stderr=True).print(shown)
+    if not says_yes("Join?"):
         raise Declined("nothing was made, and nothing was sent", "run the command again to join")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from crimson_node.commands.options import Debug, Home, Json, chosen_home
-from crimson_node.commands.words import plain_console, word_lines
+from crimson_node.commands.terminal import plain_console, word_lines
 from crimson_node.enrolment.key_files import words_of
 from crimson_node.enrolment.rotation import NextKeys, Rotation
 from crimson_node.enrolment.standing import EnrolmentFiles

@@ -1,12 +1,11 @@
 """`crimson node leave`: out of the federation, for good."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from crimson_node.commands.options import Debug, Home, Json, chosen_home
-from crimson_node.commands.words import plain_console
+from crimson_node.commands.terminal import answer_to, can_ask, plain_console
 from crimson_node.enrolment.leaving import Leaving
 from crimson_node.enrolment.standing import EnrolmentFiles
 from crimson_node.outcome import OK, BadConfiguration, guarded, print_data
@@ -52,12 +51,10 @@ def leave(
 def _confirm(node: str, given: str | None) -> None:
     """Raises BadConfiguration for another name than the site's, and where nobody can be asked."""
     if given is None:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not can_ask():
             hint = f"give --yes {node}"
             raise BadConfiguration("nobody can be asked here", hint, "leave-not-confirmed")
-        given = typer.prompt(
-            f"{node} leaves for good, and its keys are removed. Its name, to confirm", err=True
-        )
+        given = answer_to(f"{node} leaves for good, and its keys are removed. Its name, to confirm")
     if given != node:
         hint = "nothing was sent, and nothing was removed"
         raise BadConfiguration(f"this is the home of {node}, not of {given}", hint, "leave-not-confirmed")

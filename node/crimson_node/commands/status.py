@@ -9,7 +9,7 @@ from rich.table import Table
 
 from crimson_node.commands.journal import reading_of
 from crimson_node.commands.options import Debug, Home, Json, chosen_home
-from crimson_node.commands.words import plain_console, word_lines
+from crimson_node.commands.terminal import plain_console, word_lines
 from crimson_node.enrolment.overview import overview
 from crimson_node.enrolment.standing import EnrolmentFiles, Standing
 from crimson_node.home import NodeHome

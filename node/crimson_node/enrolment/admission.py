@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from crimson_node.enrolment.errors import EnrolmentRefused
 from crimson_node.home import NodeKeys
 from crimson_node.transport.gateway import GATEWAY
-from crimson_protocol.enrolment import Invitation
+from crimson_protocol.enrolment import EnrolmentState, Invitation
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 from crimson_protocol.policy.decisions import may_join
@@ -73,6 +73,12 @@ def is_listed(policy: Policy, node: str, keys: NodeKeys) -> bool:
     """Whether a policy lists this node with these keys."""
     wanted = node, keys.identity.public, keys.encryption.public
     return any((entry.node, entry.identity_key, entry.encryption_key) == wanted for entry in policy.roster)
+
+
+def refuse_other_node(state: EnrolmentState, node: str) -> None:
+    """Raise PeerFault(WRONG_CONTEXT) on the gateway where it speaks of another node than was asked for."""
+    if state.node != node:
+        raise PeerFault(Refusal.WRONG_CONTEXT, f"asked for {node}, it speaks of {state.node}", GATEWAY)
 
 
 def _refuse_other(policy: Policy, invitation: Invitation) -> None:

@@ -14,7 +14,6 @@ from crimson_node.settings import NodeSettings, address, read_settings
 from crimson_node.transport.trust import choose_proxy
 from crimson_protocol.enrolment import Invitation
 from crimson_protocol.entropy import Entropy
-from crimson_protocol.secret.keys import IdentityKey
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,21 @@ def begin(
     choices: Choices,
     clock: Callable[[], int],
     entropy: Entropy,
+    *,
+    alone: bool = False,
 ) -> Join:
     """The join that a token, or without one the home, stands for. Nothing is written, made or sent.
 
-    Raises EnrolmentRefused(invitation-expired) and BadConfiguration (home-left, home-taken, no-join).
+    `alone`: this process holds the home's lock.
+
+    Raises EnrolmentRefused(invitation-expired) and BadConfiguration (home-left, home-taken, join-under-way, no-join).
     """
     home = JoiningHome(files)
     invitation = invited.invitation if invited else home.invitation()
-    standing = home.refuse_other_site(invitation)
+    standing = home.refuse_other_site(invitation, invited.key if invited else None)
+    if standing is Standing.EMPTY and invitation.expires <= clock():
+        hint = "ask the operator for a new token"
+        raise EnrolmentRefused("the token has expired; no key was made", hint, "invitation-expired")
     settings = choices.over(_settings(files, invitation), files)
     return Join(
         invitation=invitation,
@@ -71,22 +77,9 @@ def begin(
         inspection=choices.inspection or settings.inspection_ca_file,
         clock=clock,
         entropy=entropy,
-        key=_usable_key(invited, home, standing, clock()),
+        key=invited.key if invited else home.invitation_key(),
+        alone=alone,
     )
-
-
-def _usable_key(
-    invited: Invited | None, home: JoiningHome, standing: Standing, now: int
-) -> IdentityKey | None:
-    """The token's key while it counts. A request that was made in time is followed up without it."""
-    if invited is None:
-        return None
-    if invited.invitation.expires > now:
-        return invited.key
-    if standing is Standing.EMPTY or (standing is Standing.JOINING and home.request() is None):
-        hint = "ask the operator for a new token"
-        raise EnrolmentRefused("the token has expired; no key was made", hint, "invitation-expired")
-    return None
 
 
 def _settings(files: EnrolmentFiles, invitation: Invitation) -> NodeSettings:

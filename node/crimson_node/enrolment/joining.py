@@ -6,17 +6,23 @@ happens in between, the same join can be run again and sends the same bytes.
 
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crimson_node.durable import make_folder, write_file
-from crimson_node.enrolment.admission import Federation, is_listed, refuse_unwelcome, verified_federation
+from crimson_node.enrolment.admission import (
+    Federation,
+    is_listed,
+    refuse_other_node,
+    refuse_unwelcome,
+    verified_federation,
+)
 from crimson_node.enrolment.errors import EnrolmentRefused
 from crimson_node.enrolment.joining_home import JoiningHome, authority_pem
 from crimson_node.enrolment.key_files import fresh_keys, words_of
 from crimson_node.enrolment.patience import Brief
-from crimson_node.enrolment.refusals import as_refusal, is_final
+from crimson_node.enrolment.refusals import as_refusal, is_final, is_refusal
 from crimson_node.enrolment.standing import Standing
 from crimson_node.enrolment.token_source import ASK_AGAIN
 from crimson_node.home import NodeKeys
@@ -49,7 +55,7 @@ class Join:
     """A join that may be begun or followed up: the home is this site's, and the token has not expired.
 
     settings: as `node.json` will hold them. inspection: where the certificate of the hospital's inspecting proxy
-    lies now. key: the invitation's, None where its token is not at hand any more.
+    lies now. key: the invitation's. alone: whether this process holds the home's lock already.
     """
 
     invitation: Invitation
@@ -58,7 +64,8 @@ class Join:
     inspection: Path | None
     clock: Callable[[], int]
     entropy: Entropy
-    key: IdentityKey | None = field(default=None, repr=False)
+    key: IdentityKey = field(repr=False)
+    alone: bool = False
 
     @property
     def standing(self) -> Standing:
@@ -77,7 +84,7 @@ class Join:
         """
         begun = self.home.request() is not None
         try:
-            with self._connected(self._invitation_key()) as gateway:
+            with self._connected(self.key) as gateway:
                 federation = self._verified(gateway)
                 keys = self.home.keys() or fresh_keys(self.entropy)
                 refuse_unwelcome(federation.policy, self.invitation, keys)
@@ -87,7 +94,7 @@ class Join:
                     state = gateway.join(request)
                     return self._accepted(state, federation)
         except (Problem, AuthenticationFailed) as error:
-            if not is_final(error):
+            if not is_refusal(error):
                 raise
             return self._refused_again(error) if begun else self._taken_back(error)
 
@@ -98,15 +105,14 @@ class Join:
         return Standpoint(words_of(self._keys()))
 
     def follow(self) -> Standpoint:
-        """Ask under the node's own key how its request stands; once a policy lists it, the joining is over.
+        """Ask how the request stands; once a policy lists the site, the joining is over. Raises like `ask`."""
+        return self._followed(self.state())
 
-        Raises like `ask`.
-        """
+    def _followed(self, state: EnrolmentState) -> Standpoint:
+        if state.state != "listed":
+            with self._locked():
+                return self._accepted(state, None)
         with self._connected(self._keys().identity) as gateway:
-            state = gateway.enrolment()
-            if state.state != "listed":
-                with self._locked():
-                    return self._accepted(state, None)
             federation = self._verified(gateway)
             with self._locked():
                 self.home.keep_authorities(self.invitation, self.inspection)
@@ -116,6 +122,7 @@ class Join:
     def _accepted(self, state: EnrolmentState, federation: Federation | None) -> Standpoint:
         """The gateway has the request: `node.json` makes this the site's home, where it knows its federation."""
         words = words_of(self._keys())
+        refuse_other_node(state, self.invitation.node)
         if state.state in OVER:
             self.home.undo()
             text = f"{self.invitation.node} was not let in: {state.state}"
@@ -129,17 +136,18 @@ class Join:
         return Standpoint(words, state, listed)
 
     def _refused_again(self, error: Problem | AuthenticationFailed) -> Standpoint:
-        """An invitation that is used up or over by now may have been used by this very request."""
+        """An invitation that is over by now may have been used by this very request, and not by another site's."""
+        had = self.standing is Standing.REQUESTED
         try:
-            return self.follow()
+            return self._followed(self.state() if had else self._own_state())
         except (Problem, AuthenticationFailed):
-            if self.standing is Standing.REQUESTED:
-                # The gateway had it once; keys that governors may list are not thrown away.
+            if had:
+                # Keys that governors may list are not thrown away.
                 raise as_refusal(error) from error
             return self._taken_back(error)
 
     def _taken_back(self, error: Problem | AuthenticationFailed) -> Standpoint:
-        if self.standing is Standing.JOINING:
+        if self.standing is Standing.JOINING and is_final(error):
             with self._locked():
                 self.home.undo()
         raise as_refusal(error) from error
@@ -150,7 +158,7 @@ class Join:
         return verified_federation(gateway.policy(), self.invitation, trust, self.clock())
 
     def _keep_request(self, keys: NodeKeys) -> bytes:
-        request = self.home.keep_request(self.invitation, self._invitation_key(), keys, self.clock())
+        request = self.home.keep_request(self.invitation, self.key, keys, self.clock())
         self.home.keep_authorities(self.invitation, self.inspection)
         return request
 
@@ -161,15 +169,23 @@ class Join:
             raise BadConfiguration(f"{self.home.files.keys} holds no keys yet", hint, "no-join")
         return keys
 
-    def _invitation_key(self) -> IdentityKey:
-        if self.key is None:
-            raise BadConfiguration("no token was given", "give --token-file FILE", "no-token")
-        return self.key
+    def state(self) -> EnrolmentState:
+        """The gateway's answer under the invitation's key, which it knows longest; else under the site's own."""
+        try:
+            with self._connected(self.key) as gateway:
+                return gateway.enrolment()
+        except AuthenticationFailed:
+            return self._own_state()
+
+    def _own_state(self) -> EnrolmentState:
+        """The gateway's answer under the key that this site asks to be listed with: nobody else's."""
+        with self._connected(self._keys().identity) as gateway:
+            return gateway.enrolment()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         make_folder(self.home.files.root)
-        with self.home.files.home.lock():
+        with nullcontext() if self.alone else self.home.files.home.lock():
             yield
 
     @contextmanager

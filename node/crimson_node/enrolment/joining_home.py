@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from crimson_node.durable import write_file
+from crimson_node.durable import make_folder, write_file
 from crimson_node.enrolment.admission import Federation
 from crimson_node.enrolment.key_files import read_keys, write_keys
 from crimson_node.enrolment.requests import join_request
@@ -20,6 +20,7 @@ from crimson_node.settings import NodeSettings, read_settings
 from crimson_protocol.enrolment import MAX_REQUEST, MAX_TOKEN, Invitation, open_join
 from crimson_protocol.errors import CrimsonError
 from crimson_protocol.policy.update import anchor_of
+from crimson_protocol.secret.key_files import from_pem, to_pem
 from crimson_protocol.secret.keys import IdentityKey
 
 
@@ -29,10 +30,10 @@ class JoiningHome:
 
     files: EnrolmentFiles
 
-    def refuse_other_site(self, invitation: Invitation) -> Standing:
-        """The home's standing, where this invitation may be answered from it.
+    def refuse_other_site(self, invitation: Invitation, key: IdentityKey | None) -> Standing:
+        """The home's standing, where this invitation may be answered from it. key: the token's, None without one.
 
-        Raises BadConfiguration: home-left, home-taken, exposed-files. Nothing is written.
+        Raises BadConfiguration: home-left, home-taken, join-under-way, exposed-files. Nothing is written.
         """
         files, standing = self.files, self.files.standing()
         if standing is Standing.LEFT:
@@ -44,6 +45,9 @@ class JoiningHome:
                 "give another folder with --home",
                 "home-taken",
             )
+        if files.invitation.exists() and not self._is_answered(invitation, key):
+            hint = f"crimson node join --home {files.root} goes on with it, or clears it where it was refused"
+            raise BadConfiguration("a join with another token is under way here", hint, "join-under-way")
         if files.root.exists() and files.root.stat().st_mode & PRIVATE:
             text, hint = f"{files.root} is open to other users", f"chmod 700 {files.root}"
             raise BadConfiguration(text, hint, "exposed-files")
@@ -64,16 +68,24 @@ class JoiningHome:
         """The keys that this join made; None before it did."""
         return read_keys(self.files.keys)
 
+    def invitation_key(self) -> IdentityKey:
+        """The key of the invitation that is answered. Raises BadConfiguration(no-join) before it was kept."""
+        path = self.files.invitation_key
+        try:
+            return from_pem(IdentityKey, path.read_bytes())
+        except (OSError, CrimsonError) as error:
+            text = f"the join in {self.files.root} did not come far enough to go on by itself"
+            raise BadConfiguration(text, "give the token again with --token-file FILE", "no-join") from error
+
     def keep_request(self, invitation: Invitation, key: IdentityKey, fresh: NodeKeys, now: int) -> bytes:
         """The signed request, made at the first call and the same ever after; its keys are on disk before it.
 
         `fresh` are the keys to keep where this home has none yet.
         """
-        files, data = self.files, invitation.to_bytes()
-        if files.invitation.exists() and files.invitation.read_bytes() != data:
-            # A new invitation for the same site: its keys stay, in case the governors list them.
-            files.request.unlink(missing_ok=True)
-        write_file(files.invitation, data)
+        files = self.files
+        write_file(files.invitation, invitation.to_bytes())
+        make_folder(files.keys)
+        write_file(files.invitation_key, to_pem(key))
         keys = self.keys()
         if keys is None:
             keys = fresh
@@ -108,8 +120,8 @@ class JoiningHome:
 
     def settle(self) -> None:
         """A policy lists this node: nothing of the joining is needed any more."""
-        self.files.request.unlink(missing_ok=True)
-        self.files.invitation.unlink(missing_ok=True)
+        for path in (self.files.request, self.files.invitation_key, self.files.invitation):
+            path.unlink(missing_ok=True)
 
     def undo(self) -> None:
         """Take everything back that the join wrote; the mark goes last, so that a kill can be made good."""
@@ -119,6 +131,14 @@ class JoiningHome:
         shutil.rmtree(files.keys, ignore_errors=True)
         for path in (home.trust, home.trust_anchor, files.authority, files.inspection, files.invitation):
             path.unlink(missing_ok=True)
+
+    def _is_answered(self, invitation: Invitation, key: IdentityKey | None) -> bool:
+        """Whether the join under way is the one of this token."""
+        if self.invitation() != invitation:
+            return False
+        if key is None or not self.files.invitation_key.exists():
+            return True
+        return self.invitation_key().public == key.public
 
     def _is_of(self, invitation: Invitation, standing: Standing) -> bool:
         if standing is Standing.FOREIGN:

@@ -30,9 +30,10 @@ class Leaving:
 
     def settings(self) -> NodeSettings:
         """The settings of the site that leaves. Raises BadConfiguration where there is none."""
-        if self.files.standing() is Standing.JOINING:
-            hint = f"nobody was told of it yet: remove {self.files.root}"
-            raise BadConfiguration(f"the site of {self.files.root} has not joined", hint, "not-a-member")
+        standing = self.files.standing()
+        if standing in (Standing.JOINING, Standing.REQUESTED):
+            hint = f"ask the operator to refuse the request, and remove {self.files.root}"
+            raise BadConfiguration("no policy lists this site yet", hint, "not-a-member")
         return self.files.home.settings()
 
     def leave(self) -> None:
@@ -66,8 +67,6 @@ class Leaving:
         for folder in (waiting.folder, waiting.switching):
             _remove(folder, (ENCRYPTION, IDENTITY, REQUEST))
         _remove(keys, (ENCRYPTION, IDENTITY))
-        for path in (self.files.request, self.files.invitation):
-            path.unlink(missing_ok=True)
         sync_directory(self.files.root)
 
 

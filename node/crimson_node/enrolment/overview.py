@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from crimson_node.enrolment.admission import refuse_other_node
+from crimson_node.enrolment.joining_home import JoiningHome
 from crimson_node.enrolment.key_files import words_of
 from crimson_node.enrolment.patience import Once
 from crimson_node.enrolment.rotation import NextKeys
@@ -19,8 +21,8 @@ def overview(files: EnrolmentFiles, clock: Callable[[], int]) -> tuple[dict[str,
     standing, warnings = files.standing(), list[str]()
     keys = _keys(files, warnings) if files.keys.exists() else None
     state = None
-    if standing is Standing.REQUESTED and keys is not None:
-        state = _asked(files, keys, clock, warnings)
+    if standing is Standing.REQUESTED:
+        state = _asked(files, clock, warnings)
     following = NextKeys(files).read() if files.keys.exists() else None
     facts = {
         "standing": standing.value,
@@ -42,14 +44,15 @@ def _keys(files: EnrolmentFiles, warnings: list[str]) -> NodeKeys | None:
         return None
 
 
-def _asked(
-    files: EnrolmentFiles, keys: NodeKeys, clock: Callable[[], int], warnings: list[str]
-) -> EnrolmentState | None:
+def _asked(files: EnrolmentFiles, clock: Callable[[], int], warnings: list[str]) -> EnrolmentState | None:
     """The gateway's answer; a warning where it gave none."""
     try:
-        gateway = connect(files.home.settings(), keys.identity, Once(), clock)
+        key = JoiningHome(files).invitation_key()
+        gateway = connect(files.home.settings(), key, Once(), clock)
         try:
-            return gateway.enrolment()
+            state = gateway.enrolment()
+            refuse_other_node(state, files.home.settings().node)
+            return state
         finally:
             gateway.close()
     except (CommandFailed, CrimsonError) as error:

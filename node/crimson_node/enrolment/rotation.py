@@ -15,15 +15,17 @@ from pathlib import Path
 from crimson_node.durable import write_file
 from crimson_node.enrolment.key_files import ENCRYPTION, IDENTITY, fresh_keys, read_keys, write_keys
 from crimson_node.enrolment.patience import Brief
-from crimson_node.enrolment.refusals import as_refusal, is_final
+from crimson_node.enrolment.refusals import as_refusal, is_final, is_refusal
 from crimson_node.enrolment.requests import rotation_request
 from crimson_node.enrolment.standing import EnrolmentFiles
 from crimson_node.home import NodeKeys
 from crimson_node.journal import sync_directory
+from crimson_node.outcome import BadConfiguration
 from crimson_node.transport.errors import AuthenticationFailed, Problem
 from crimson_node.transport.gateway import connect
 from crimson_protocol.enrolment import MAX_REQUEST, EnrolmentState, open_rotation
 from crimson_protocol.entropy import Entropy
+from crimson_protocol.secret.keys import IdentityKey
 
 REQUEST = "rotation.request"
 
@@ -47,6 +49,14 @@ class NextKeys:
     def read(self) -> NodeKeys | None:
         """The keys; None where no rotation is under way. Raises BadConfiguration(bad-key)."""
         return read_keys(self.folder)
+
+    def identity(self) -> IdentityKey | None:
+        """The identity key among them; None where there is none that can be read."""
+        try:
+            keys = self.read()
+        except BadConfiguration:
+            return None
+        return keys.identity if keys else None
 
     def request(self) -> bytes | None:
         """The signed request that names them."""
@@ -115,9 +125,9 @@ class Rotation:
             try:
                 return keys, gateway.rotate(request)
             except (Problem, AuthenticationFailed) as error:
-                if not is_final(error):
+                if not is_refusal(error):
                     raise
-                if not begun:
+                if not begun and is_final(error):
                     waiting.drop()
                 raise as_refusal(error) from error
             finally:

@@ -48,6 +48,11 @@ class EnrolmentFiles:
         return self.root / "join.invitation"
 
     @property
+    def invitation_key(self) -> Path:
+        """The invitation's key: with it the gateway says how the request stands, even where it was refused."""
+        return self.keys / "invitation.pem"
+
+    @property
     def request(self) -> Path:
         """The signed request of a join, until a policy lists this node."""
         return self.root / "join.request"
@@ -85,6 +90,15 @@ class EnrolmentFiles:
             text = f"the site of {self.root} is not listed yet"
             raise BadConfiguration(text, "crimson node status shows what it waits for", "not-a-member")
         return self.home.settings()
+
+    def refuse_no_site(self) -> None:
+        """Raise BadConfiguration where the site of this home has left, or did not get as far as the gateway."""
+        standing = self.standing()
+        if standing is Standing.LEFT:
+            raise self.gone()
+        if standing is Standing.JOINING:
+            hint = f"crimson node join --home {self.root}"
+            raise BadConfiguration("the gateway did not take this site's request yet", hint, "not-a-member")
 
     def gone(self) -> BadConfiguration:
         """Why nothing more can be done in a home whose site has left."""

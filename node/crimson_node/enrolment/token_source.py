@@ -4,6 +4,7 @@ Everybody on the machine can read a command line, and a shell keeps it in its hi
 """
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from crimson_protocol.secret.keys import IdentityKey
 
 STDIN = "-"
 VARIABLES = ("CRIMSON_JOIN_TOKEN_FILE", "FL_JOIN_TOKEN_FILE")
+_LETTERS = re.compile(r"[A-Za-z0-9._-]*")
 ASK_AGAIN = "ask the operator for the token again, and copy it whole"
 
 
@@ -63,7 +65,7 @@ def read_invited(source: str, stdin: BinaryIO | None = None) -> Invited:
         with Path(source).open("rb") as file:
             data, warnings = file.read(MAX_TOKEN + 1), _readable_by_others(Path(source))
     try:
-        invitation, token = read_token(data.decode("ascii"))
+        invitation, token = read_token(_one_word(data))
         gateway = address(invitation.gateway)
     except PeerFault as fault:
         raise BadConfiguration(f"this is no token: {fault.text}", ASK_AGAIN, "bad-token") from None
@@ -71,6 +73,16 @@ def read_invited(source: str, stdin: BinaryIO | None = None) -> Invited:
         # Not ASCII, or an address that no gateway has. The text is not repeated.
         raise BadConfiguration("this is no token", ASK_AGAIN, "bad-token") from None
     return Invited(invitation, IdentityKey(token.seed), gateway, tuple(warnings))
+
+
+def _one_word(data: bytes) -> str:
+    """The text without the line breaks that mail programs put in. Raises ValueError for what no token holds."""
+    if len(data) > MAX_TOKEN:
+        raise ValueError("too long")
+    text = "".join(data.decode("ascii").split())
+    if not _LETTERS.fullmatch(text):
+        raise ValueError("other letters than a token's")
+    return text
 
 
 def _readable_by_others(path: Path) -> list[str]:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crimson_node.agent import Agent
+from crimson_node.enrolment.admission import is_listed
+from crimson_node.enrolment.rotation import NextKeys
+from crimson_node.enrolment.standing import EnrolmentFiles
 from crimson_node.home import NodeHome, NodeKeys
 from crimson_node.journal import Journal
 from crimson_node.member import Member
@@ -18,6 +21,7 @@ from crimson_protocol.policy.continuity import refuse_discontinuous
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.update import update
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.web import key_id
 
 
 @dataclass
@@ -57,12 +61,24 @@ class Membership:
         # Before it is followed: what was seen once must never be taken back, however this process ends.
         self.home.write_trust(verified.trust)
         self._fresh_until = verified.fresh_until
+        self._change_keys(policy)
         if self.agent is not None and policy.digest() == self.agent.member.policy.digest():
             self._digest = digest
             return self.agent
         self.agent = self._follow(policy)
         self._digest = digest
         return self.agent
+
+    def _change_keys(self, policy: Policy) -> None:
+        """Go over to the keys that this node asked to be listed with, once a verified policy lists them; for good."""
+        following = NextKeys(EnrolmentFiles(self.home.root))
+        keys = following.read()
+        if keys is None or not is_listed(policy, self.name, keys):
+            return
+        following.switch()
+        self.keys = keys
+        self.gateway.sign_as(keys.identity)
+        say(self.report, "keys-changed", node=self.name, key_id=key_id(keys.identity.public))
 
     def _follow(self, policy: Policy) -> Agent:
         member = Member(self._index(policy), self.keys.identity, self.keys.encryption, policy)

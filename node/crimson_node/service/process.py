@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crimson_node.enrolment.rotation import NextKeys
+from crimson_node.enrolment.standing import EnrolmentFiles
 from crimson_node.home import NodeHome
 from crimson_node.journal import Journal
 from crimson_node.rounds.submit import Witness
 from crimson_node.service.attestation import Attestation
 from crimson_node.service.events import Report, say
 from crimson_node.service.library import Library
+from crimson_node.service.listing import Listing
 from crimson_node.service.membership import Membership
 from crimson_node.service.runner import Runner
 from crimson_node.service.stopping import Stop, StopRequested, Waiting
@@ -54,11 +57,17 @@ def serve(
     passes one, and nothing else can. Raises BadConfiguration, TransportFailed, DataFault, CrimsonError.
     """
     stop, pace, place = stop or Stop(), pace or Pace(), NodeHome(home.absolute())
-    settings, keys = place.settings(), place.keys()
+    files = EnrolmentFiles(place.root)
+    files.refuse_no_site()
+    settings = place.settings()
     with place.lock():
+        following = NextKeys(files)
+        following.finish()
+        keys = place.keys()
         place.prepare()
         journal = Journal(place.journal)
-        gateway = connect(settings, keys.identity, Waiting(stop, report, pace.longest), clock, pace.backoff)
+        patience = Waiting(stop, report, pace.longest)
+        gateway = connect(settings, keys.identity, patience, clock, pace.backoff, spare=following.identity)
         library = Library(place, gateway, report)
         runner = Runner(
             gateway=gateway,
@@ -76,6 +85,7 @@ def serve(
         )
         say(report, "started", gateway=settings.gateway, node=settings.node)
         try:
+            Listing(files, stop, report, clock, pace.longest).wait()
             runner.run()
         except StopRequested:
             pass

@@ -10,10 +10,11 @@ from typing import Protocol
 import httpx
 
 from crimson_node.transport.backoff import Backoff
-from crimson_node.transport.errors import BadAnswer, TimedOut, Transient
+from crimson_node.transport.errors import AuthenticationFailed, BadAnswer, TimedOut, Transient
 from crimson_node.transport.failures import busy, connection_failure, refusal
 from crimson_node.transport.signing import RequestSigner
 from crimson_node.transport.trust import ProxyRoute
+from crimson_protocol.secret.keys import IdentityKey
 from crimson_protocol.wire import web
 
 PIECE = 1 << 18
@@ -21,6 +22,8 @@ MAX_PROBLEM = 1 << 14
 CONNECT_SECONDS, QUIET_SECONDS, WHOLE_SECONDS = 10.0, 30.0, 60.0
 SLOWEST = 16 << 10
 """Bytes a second below which an answer counts as trickled."""
+UNKNOWN_KEY = "bad-signature"
+"""How a gateway refuses a signature of a key that it does not know; it says no more to strangers."""
 BUSY = (408, 429, 500, 502, 503, 504, 507)
 
 
@@ -108,14 +111,34 @@ class Client:
         tries = 0
         while True:
             try:
-                return self.ask_once(question)
+                return self._ask_as_known(question)
             except Transient as error:
                 self.pause(error, tries)
                 tries += 1
 
+    def sign_as(self, key: IdentityKey) -> None:
+        """Sign with another key from now on."""
+        self._signer = self._signer.with_key(key)
+
     def pause(self, error: Transient, tries: int) -> None:
         """Wait before another try, or raise `error` where patience ends."""
         self._patience.pause(error, tries, self._backoff.pause(tries, error.after))
+
+    def _ask_as_known(self, question: Question) -> Answer:
+        """One try, and one more with the spare key where the gateway does not know the one in use. What a node signs
+        in a round, and which key is its own, is the policy's to say and not changed by this."""
+        try:
+            return self.ask_once(question)
+        except AuthenticationFailed as error:
+            spare = self._signer.with_spare() if error.code == UNKNOWN_KEY else None
+            if spare is None:
+                raise
+            before, self._signer = self._signer, spare
+            try:
+                return self.ask_once(question)
+            except AuthenticationFailed:
+                self._signer = before
+                raise error from None
 
     def ask_once(self, question: Question) -> Answer:
         """One try, without a second."""

@@ -12,7 +12,7 @@ from crimson_node.settings import NodeSettings
 from crimson_node.transport.backoff import Backoff
 from crimson_node.transport.client import Answer, Body, Client, Patience, Question
 from crimson_node.transport.errors import BadAnswer, Busy, Problem
-from crimson_node.transport.signing import RequestSigner
+from crimson_node.transport.signing import RequestSigner, no_spare
 from crimson_node.transport.trust import choose_proxy, tls_context
 from crimson_protocol.artifact import MAX_ARTIFACT
 from crimson_protocol.enrolment import EnrolmentState
@@ -146,6 +146,10 @@ class Gateway:
             raise BadAnswer("the gateway's version is not JSON", "check gateway in node.json") from error
         return (values if isinstance(values, dict) else {}), answer
 
+    def sign_as(self, key: IdentityKey) -> None:
+        """Sign requests with another key from now on."""
+        self._client.sign_as(key)
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
@@ -165,10 +169,11 @@ def connect(
     clock: Callable[[], int],
     backoff: Backoff | None = None,
     context: ssl.SSLContext | None = None,
+    spare: Callable[[], IdentityKey | None] = no_spare,
 ) -> Gateway:
     """A gateway's API over the network that the settings describe. Nothing is sent yet.
 
-    `context` stands in for the trust that the settings describe.
+    `context` stands in for the trust that the settings describe. `spare`: as for RequestSigner.
     """
     proxy = choose_proxy(settings.gateway, settings.proxy)
     transport = httpx.HTTPTransport(
@@ -176,7 +181,7 @@ def connect(
         trust_env=False,
         proxy=httpx.Proxy(proxy.url) if proxy else None,
     )
-    signer = RequestSigner(identity, clock)
+    signer = RequestSigner(identity, clock, spare)
     return Gateway(Client(settings.gateway, transport, signer, patience, clock, proxy, backoff))
 
 

@@ -24,13 +24,33 @@ class _OneKey(HTTPSignatureKeyResolver):
         return self.__pem
 
 
-class RequestSigner:
-    """Signs requests with a node's identity key. `clock` gives Unix seconds."""
+def no_spare() -> IdentityKey | None:
+    """The spare key of a node that has asked for no other."""
+    return None
 
-    def __init__(self, key: IdentityKey, clock: Callable[[], int]) -> None:
+
+class RequestSigner:
+    """Signs requests with a node's identity key. `clock` gives Unix seconds.
+
+    `spare` gives the key that the node asked to be listed with, if it did: the gateway knows that one alone from
+    the moment at which a policy lists it.
+    """
+
+    def __init__(
+        self, key: IdentityKey, clock: Callable[[], int], spare: Callable[[], IdentityKey | None] = no_spare
+    ) -> None:
         self.key_id = web.key_id(key.public)
-        self._clock = clock
+        self._clock, self._spare = clock, spare
         self._signer = HTTPMessageSigner(signature_algorithm=ED25519, key_resolver=_OneKey(to_pem(key)))
+
+    def with_key(self, key: IdentityKey) -> "RequestSigner":
+        """The same for another key."""
+        return RequestSigner(key, self._clock, self._spare)
+
+    def with_spare(self) -> "RequestSigner | None":
+        """The same for the spare key; None where there is none, or where it is in use."""
+        key = self._spare()
+        return None if key is None or web.key_id(key.public) == self.key_id else self.with_key(key)
 
     def sign(self, request: httpx.Request) -> None:
         """Add Signature and Signature-Input over web.COVERED; each call draws a new nonce."""
