@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Mapping
 
 from crimson_governance.templates import ACCESS, SCHEMA, template
-
 from crimson_protocol.agreement import Agreement, Terms
 from crimson_protocol.cohort import Numbers
 from crimson_protocol.crypto.verify import DualPublic

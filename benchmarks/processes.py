@@ -17,11 +17,11 @@ from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crimson_governance.repository import repository_files
 from tests.playground import default_rules, government_of, initial, make_parties
 
 from benchmarks.federation import numbers
 from crimson_enclave.measurement import measure
+from crimson_governance.repository import repository_files
 from crimson_protocol.policy.document import EvidenceRules, OperatorEntry
 from crimson_protocol.secret.keys import IdentityKey
 from crimson_protocol.transcript import model_digest

@@ -54,7 +54,7 @@ async def _submitting_rounds(home: Path, model: str, count: int) -> list[int]:
         async with database.writing() as session:
             rounds = []
             for _ in range(count):
-                round_ = add_round(session, model, None, begun, begun + timedelta(hours=1))
+                round_ = add_round(session, model, begun, begun + timedelta(hours=1))
                 round_.state, round_.number, round_.attempt = "submitting", round_.id, 1
                 rounds.append(round_)
         return [round_.id for round_ in rounds]

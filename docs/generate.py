@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from crimson_node.learning.plan import TrainingPlan
-from crimson_protocol import artifact, cohort, events, faults, phases, receipt
+from crimson_protocol import artifact, cohort, enrolment, events, faults, phases, receipt, words
 from crimson_protocol.crypto import labels
 from crimson_protocol.evidence import format as evidence
-from crimson_protocol.policy import document, signed
+from crimson_protocol.policy import bundle, document, update
 from crimson_protocol.refusal import Refusal
-from crimson_protocol.wire import envelope, records
+from crimson_protocol.wire import envelope, link, records
 from crimson_protocol.wire.messages import unmask
 from crimson_protocol.wire.records import Field, Record
 from crimson_protocol.wire.table import MESSAGES, MessageType, Role
@@ -27,6 +27,18 @@ PART = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL
 DENSE_SIZES = (4, 6, 12, 30, 60, 100, 128)
 SPARSE_SIZES = (200, 500, 1000)
 SHARES = ((1, 10), (1, 5), (1, 3))
+ENROLMENT = (
+    enrolment.Token,
+    enrolment.Invitation,
+    enrolment.NewInvitation,
+    enrolment.SignedJoin,
+    enrolment.JoinRequest,
+    enrolment.SignedRotation,
+    enrolment.RotationRequest,
+    enrolment.SignedLeave,
+    enrolment.LeaveRequest,
+    enrolment.EnrolmentState,
+)
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -108,6 +120,8 @@ def describe(bound: Field) -> str:
             return f"0 to {_number(bound.maximum)} bytes"
         case records.Text():
             return f"printable text, 1 to {bound.maximum} bytes"
+        case records.Prose():
+            return f"text of lines, 0 to {_number(bound.maximum)} bytes"
         case records.OneOf():
             return "one of " + ", ".join(f"`{word}`" for word in bound.words)
         case records.Flag():
@@ -139,6 +153,13 @@ def refusal_table() -> str:
     width = 4
     rows = [codes[at : at + width] for at in range(0, len(codes), width)]
     return table([""] * width, (row + [""] * (width - len(row)) for row in rows))
+
+
+def word_list() -> str:
+    """The words of fingerprints, sixteen to a line: the row is a byte's upper half, the column its lower."""
+    width = 16
+    rows = [words.WORDS[at : at + width] for at in range(0, len(words.WORDS), width)]
+    return "```text\n" + "\n".join(" ".join(row) for row in rows) + "\n```"
 
 
 def phase_diagram(role: Role) -> str:
@@ -176,7 +197,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "messages": message_table,
     "envelope": lambda: record_tables([envelope.Envelope]),
     "fields": lambda: record_tables([*(m.record for m in MESSAGES), unmask.OpenedShares]),
-    "policy": lambda: record_tables([signed.SignedDocument, document.Policy, signed.ReopenOrder]),
+    "bundle": lambda: record_tables([bundle.PolicyBundle, update.Trust]),
+    "policy": lambda: record_tables([document.Policy]),
+    "adoption": lambda: record_tables([link.Adopt, link.Tell]),
+    "enrolment": lambda: record_tables(ENROLMENT),
+    "words": word_list,
     "evidence": lambda: record_tables([evidence.Evidence]),
     "receipt": lambda: record_tables([receipt.SignedReceipt, receipt.Receipt]),
     "log": lambda: record_tables([events.Event, events.SignedCheckpoint]),

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from crimson_governance.in_process import Government
-from crimson_governance.templates import template
 
 from crimson_enclave.dispatch import Fault, UntrustedFrame
 from crimson_enclave.event_log import EventLog
@@ -20,6 +18,8 @@ from crimson_enclave.instance import Attester, Instance
 from crimson_enclave.session import Session
 from crimson_enclave.state import terms_of
 from crimson_enclave.totals import Totals
+from crimson_governance.in_process import Government
+from crimson_governance.templates import template
 from crimson_node.agent import Agent, Reply
 from crimson_node.journal import Journal
 from crimson_node.member import Member, Update

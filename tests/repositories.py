@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from crimson_governance.repository import repository_files, write_files
 from tests.playground import Parties
 
+from crimson_governance.repository import repository_files, write_files
 from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 from crimson_protocol.transcript import model_digest
 

@@ -244,18 +244,18 @@ class Session:
         else:
             self.state, messages = close_submit(state, earlier.cohort, earlier.proofs)
         if isinstance(self.state, Confirming):
+            # 8.6: the access rules let such a result out, asked before anybody can confirm it.
+            decided = release_decided(self.policy, self.state.judged)
+            self.log.decision(decided, offer.model, (offer.round, offer.attempt), self.clock())
+            if not decided.allowed:
+                self.state = Aborted(state.dealt.agreement.terms, Refusal.ACCESS_DENIED, (), again=False)
+                return self._said("frozen", [])
             self.bound.shown(self.state.judged)
         return self._said("frozen", [(None, message) for message in messages or ()])
 
     def _release(self, state: Unmasking) -> Outgoing:
         judged, offer = state.judged, state.judged.agreement.terms.offer
         facts = ReleaseFacts(self.instance.attester.isolated, self.previous, self.clock())
-        # 12.0: the access rules let the result out, asked before anything is opened.
-        decided = release_decided(self.policy, judged)
-        self.log.decision(decided, offer.model, (offer.round, offer.attempt), facts.time)
-        if not decided.allowed:
-            self.state = Aborted(state.judged.agreement.terms, Refusal.ACCESS_DENIED, (), again=False)
-            return self._said("release", [])
         self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
         if isinstance(self.state, Aborted):
             self.bound.lost(judged, self.state, self.policy.name, len(self.policy.roster))

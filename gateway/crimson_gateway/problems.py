@@ -45,6 +45,9 @@ CATALOGUE: dict[str, Kind] = {
     ),
     "clock-skew": Kind(401, "The signature's time is too far from the gateway's", "set this machine's clock"),
     "nonce-used": Kind(401, "A request with this nonce came before", "sign every request with a fresh nonce"),
+    "access-denied": Kind(
+        403, "The signed access rules do not permit this", "ask the governors: access.cedar decides by role"
+    ),
     "not-permitted": Kind(403, "This key may not do this", "nodes and operators have different paths"),
     "rate-limited": Kind(429, "Too many requests", "wait as long as Retry-After says"),
     "too-many-at-once": Kind(

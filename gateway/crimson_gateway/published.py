@@ -14,7 +14,7 @@ from crimson_gateway.settings import SettingsFault
 from crimson_protocol.errors import CrimsonError
 from crimson_protocol.layout import Layout
 from crimson_protocol.policy.bundle import ARTIFACTS, MAX_BUNDLE, MAX_METADATA
-from crimson_protocol.policy.continuity import refuse_discontinuous
+from crimson_protocol.policy.continuity import policy_before, refuse_discontinuous
 from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.update import Trust, Verified, update
 
@@ -81,8 +81,9 @@ def read_published(home: Path, repository: Path, now: int, log: FilteringBoundLo
     """The policy to start with: the repository's, noted before it is used; where that is refused, the last that was in
     force. Raises SettingsFault, PeerFault, PolicyRefusal and OSError."""
     trust, last = read_trust(home), home / LAST
+    before = policy_before(trust, read_regular(last, MAX_BUNDLE)) if last.is_file() else None
     try:
-        published = verified(trust, read_regular(repository / BUNDLE, MAX_BUNDLE), now)
+        published = verified(trust, read_regular(repository / BUNDLE, MAX_BUNDLE), now, before)
     except (CrimsonError, SettingsFault) as error:
         if not last.is_file():
             raise

@@ -75,7 +75,7 @@ class Government:
 
     def _vouched(self, document: Snapshot | Timestamp) -> bytes:
         signers = [(self.parties.publisher, self.publisher)]
-        metadata: Metadata = Metadata(document)  # type: ignore[type-arg,type-var]
+        metadata: Metadata = Metadata(document)  # type: ignore[type-arg]
         return _signed(metadata.to_bytes(_SERIALIZER), signers)
 
 

@@ -82,7 +82,9 @@ class Agent:
         if policy.serial < journal.seen.policy_serial:
             raise PeerFault(Refusal.POLICY_WENT_BACK, f"policy {policy.serial} is older than one seen before")
         if policy.serial == journal.seen.policy_serial and policy.digest() != journal.seen.policy_digest:
-            raise PeerFault(Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}", "governors")
+            raise PeerFault(
+                Refusal.POLICY_REJECTED, f"two policies carry serial {policy.serial}", "governors"
+            )
         if policy.serial > journal.seen.policy_serial:
             journal.append(PolicySeen(policy.serial, policy.digest()), clock())
 

@@ -12,7 +12,9 @@ from crimson_node.durable import make_folder, write_file
 from crimson_node.outcome import BadConfiguration
 from crimson_node.settings import NodeSettings, read_settings
 from crimson_protocol.errors import CrimsonError
-from crimson_protocol.policy.bundle import MAX_METADATA
+from crimson_protocol.policy.bundle import MAX_BUNDLE, MAX_METADATA
+from crimson_protocol.policy.continuity import policy_before
+from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.update import Trust
 from crimson_protocol.secret.key_files import from_pem
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
@@ -86,6 +88,21 @@ class NodeHome:
         except CrimsonError as error:
             raise BadConfiguration(f"{path} does not hold the key it should", hint, "bad-key") from error
 
+    @property
+    def bundle(self) -> Path:
+        """The policy that was followed last, as it came."""
+        return self.root / "policy.bundle"
+
+    def policy_before(self, trust: Trust) -> Policy | None:
+        """The policy that was followed last, if it is still there. Raises BadConfiguration."""
+        if not self.bundle.exists():
+            return None
+        try:
+            return policy_before(trust, _bounded(self.bundle, MAX_BUNDLE))
+        except (CrimsonError, OSError) as error:
+            hint = "remove it: the node's trust.cbor alone says which policy counts"
+            raise BadConfiguration(f"{self.bundle} cannot be used: {error}", hint, "bad-trust") from error
+
     def read_trust(self) -> Trust:
         """What policies are verified against: the last state of it, else the first root. Raises BadConfiguration."""
         path = self.trust_anchor
@@ -103,8 +120,10 @@ class NodeHome:
             raise BadConfiguration(text, "restore both from the same backup, or join anew", "bad-trust")
         return trust
 
-    def write_trust(self, trust: Trust) -> None:
-        """Durable before the policy that it speaks of is followed."""
+    def write_trust(self, trust: Trust, bundle: bytes | None = None) -> None:
+        """Durable before the policy that it speaks of, and that came in `bundle`, is followed."""
+        if bundle is not None:
+            write_file(self.bundle, bundle)
         write_file(self.trust, trust.to_bytes())
 
     def prepare(self) -> None:

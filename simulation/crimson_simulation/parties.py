@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crimson_governance.in_process import Government
-from crimson_governance.repository import repository_files
-
 from crimson_enclave.isolation import REQUIRED, bubblewrap
 from crimson_enclave.measurement import measure
+from crimson_governance.in_process import Government
+from crimson_governance.repository import repository_files
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.data.table import load_site
 from crimson_node.learning.plan import MAX_PLAN, TrainingPlan

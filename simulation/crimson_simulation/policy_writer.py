@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from crimson_governance.templates import template
 
+from crimson_governance.templates import template
 from crimson_node.learning.contribution import counters_of
 from crimson_node.learning.plan import MICRO, Levels, TrainingPlan
 from crimson_protocol.artifact import Artifact

@@ -122,7 +122,7 @@ def _log(facts: RunFacts) -> dict[str, Any]:
 
 
 def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData, out: Path) -> None:
-    """summary.json, model.safetensors, policy and trust root, receipts and log under `out`; each file whole or absent."""
+    """summary.json, model.safetensors, policy, trust root, receipts and log under `out`; each file whole or absent."""
     names = json.dumps(list(pooled.declaration.feature_names))
     tensors = {"coefficients": run.parameters.astype(np.float32)}
     _write(out / "model.safetensors", save(tensors, metadata={"features": names, "evidence": "SIMULATED"}))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("protocol", "enclave", "gateway", "node", "simulation")
+ROOMS = ("protocol", "enclave", "gateway", "node", "governance", "simulation")
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 # Boundaries of one flat command: its length is its list of options.
 FLAT = {"simulation/crimson_simulation/commands/train.py"}

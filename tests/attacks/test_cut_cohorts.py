@@ -94,7 +94,7 @@ def test_a_remainder_bucket_keeps_its_own_floor():
     changes = {"bucket_size": 4, "corrupt": (1, 3), "min_cohort": 6}
     policy = make_parties(11, default_numbers(11, **changes)).policy
     terms = type("Terms", (), {"policy": policy})()
-    terms.offer = type("Offer", (), {"numbers": policy.models[0].numbers, "model": MODEL})()
+    terms.offer = type("Offer", (), {"numbers": policy.models[0].numbers, "model": "model"})()
     floors = {len(bucket): floor for bucket, floor in open_floors(terms, range(11)).items()}
     assert floors == {4: 4, 7: 5}
 

@@ -237,6 +237,8 @@ def test_a_reopen_order_for_something_else_changes_nothing(play, changes):
     lose_after_confirm(federation)
     said = until_verdict(federation)
     refused_by(federation, verdict(federation, others(federation, 3), said)[1:], Refusal.SURVIVORS_CHANGED)
+
+
 def test_an_enclave_that_forgot_the_verdict_does_not_make_nodes_forget(play):
     """A restarted enclave composes any cohort; nodes are the ones who remember."""
     federation = play(7)

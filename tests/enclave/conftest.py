@@ -42,7 +42,9 @@ class Inline:
         return self.home / "state"
 
     def vault(self) -> Vault:
-        return Vault(SealKey(entropy("seal")(32)), anchor_of(self.parties.first_root), entropy(f"{self.starts}"))
+        return Vault(
+            SealKey(entropy("seal")(32)), anchor_of(self.parties.first_root), entropy(f"{self.starts}")
+        )
 
     def start(self) -> Started:
         """Start, or start again, on the folder."""

@@ -1,4 +1,4 @@
-"""The commands of a tour as people type them, each a process of its own, with the files that they hand to each other."""
+"""The commands of a tour as people type them, each a process of its own, with the files that they hand on."""
 
 import json
 import os

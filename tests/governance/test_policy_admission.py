@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from crimson_protocol.words import fingerprint
 from tests.governance.sources import NOW, dumped, node, run, site_keys
 
 from crimson_governance.source.folder import read_source
@@ -21,6 +20,7 @@ from crimson_protocol.enrolment import (
     signed_bytes,
 )
 from crimson_protocol.secret.keys import IdentityKey
+from crimson_protocol.words import fingerprint
 
 
 def join(name: str, signer: str | None = None, **changes: object) -> bytes:

@@ -1,7 +1,6 @@
 """A diff of two policies reads like a change request: who, what, and what follows from it."""
 
 import pytest
-from crimson_protocol.words import fingerprint
 from tests.governance.sources import GOVERNORS, NOW, Plain, SourceFolder, dual, model, node, run, site_keys
 
 from crimson_governance.changes.knobs import KNOBS
@@ -9,6 +8,7 @@ from crimson_governance.changes.of_policy import Edition, groups_of_changes
 from crimson_governance.compiler import compile_source
 from crimson_governance.parties import parties_of
 from crimson_governance.source.folder import read_source
+from crimson_protocol.words import fingerprint
 
 
 def edition(source: SourceFolder, serial: int = 1) -> Edition:

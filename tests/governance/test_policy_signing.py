@@ -466,7 +466,7 @@ def test_a_publication_that_was_cut_off_can_be_run_again(room, monkeypatch):
         path.write_bytes(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crimson_governance.publishing.write_file", cut)
+        patch.setattr("crimson_governance.repository.write_file", cut)
         assert room.publish().code == 4
     assert not (room.repository / "policy.bundle").exists()
     assert room.publish().code == 0

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from crimson_governance.in_process import Government
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.node.certificates import Authority
 from tests.node.federation import DISTANT, Homes
@@ -18,6 +17,7 @@ from tests.node.https_server import Exchange, HttpsServer
 from tests.node.relay_rounds import Refused
 from tests.playground import government_of
 
+from crimson_governance.in_process import Government
 from crimson_protocol.enrolment import (
     INVITATION_VERSION,
     EnrolmentState,

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from crimson_governance.in_process import Government
 from tests.node.commands import joined, member, ran, refused
 from tests.node.federation import DISTANT
 from tests.node.relay_rounds import Refused
 from tests.playground import FOUNDED, government_of
 
+from crimson_governance.in_process import Government
 from crimson_node.commands import main
 from crimson_node.enrolment.standing import EnrolmentFiles, Standing
 from crimson_node.outcome import BAD_INPUT, CONNECTION, INTEGRITY_FAILED, OK, REFUSED_BY_POLICY

@@ -6,11 +6,15 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import FileResponse, Response
 
 from crimson_gateway import shelves
-from crimson_gateway.api.services import PROBLEMS, Member, Reader, Use, binary
+from crimson_gateway.api.services import PROBLEMS, Member, Reader, Services, Use, binary
+from crimson_gateway.authentication.callers import Caller
+from crimson_gateway.context import utc_now
 from crimson_gateway.problems import Problem
 from crimson_gateway.published import artifact_path
 from crimson_gateway.store.letters import published
 from crimson_gateway.store.log_leaves import leaves_from
+from crimson_gateway.store.reports import MAX_CODE, report_once
+from crimson_protocol.policy.decisions import may_export
 from crimson_protocol.wire import link, web
 
 MOST_LEAVES_BYTES = 1 << 19
@@ -74,8 +78,8 @@ async def events(services: Use, _: Member, start: Size = 0) -> Response:
 @router.get(
     "/models/{model}/release", response_class=Response, responses=binary(web.CBOR, "Release envelope")
 )
-async def release(services: Use, _: Member, model: Annotated[str, Path(max_length=64)]) -> Response:
-    """The model's newest release, sealed for the roster."""
+async def release(services: Use, signed: Member, model: Annotated[str, Path(max_length=64)]) -> Response:
+    """The model's newest release, sealed for the roster. An operator needs a rule that permits the export."""
     context = services.context
     if model not in services.vector_lengths:
         raise Problem("unknown-model")
@@ -83,4 +87,21 @@ async def release(services: Use, _: Member, model: Annotated[str, Path(max_lengt
         found = published(session, model)
     if found is None:
         raise Problem("no-release")
+    if signed.caller.node is None:
+        await _exported(services, signed.caller, model, found.round)
     return FileResponse(context.spool.path(shelves.RELEASES, found.digest), media_type=web.CBOR)
+
+
+async def _exported(services: Services, caller: Caller, model: str, round_: int) -> None:
+    """Raise Problem(access-denied) unless the access rules let an operator take a model out; either is noted once."""
+    context = services.context
+    operator = next((entry for entry in context.policy.operators if entry.key == caller.public), None)
+    if operator is None:
+        raise Problem("not-permitted", "the policy lists no such operator any more")
+    decision = may_export(context.policy, operator, model, round_)
+    kind = "export-allowed" if decision.allowed else "export-refused"
+    async with context.database.writing() as session:
+        code = ",".join(decision.policies)[:MAX_CODE] or "none"
+        report_once(session, kind, f"{model}/{round_}", caller.name, utc_now(), code)
+    if not decision.allowed:
+        raise Problem("access-denied", decision.reason)

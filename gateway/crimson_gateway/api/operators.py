@@ -24,17 +24,19 @@ from crimson_gateway.api.services import (
     signed_by,
 )
 from crimson_gateway.authentication import Signed
-from crimson_gateway.authentication.callers import OPERATOR
+from crimson_gateway.authentication.callers import OPERATOR, Caller
 from crimson_gateway.bodies import whole
 from crimson_gateway.context import utc_now
 from crimson_gateway.enrolment.membership import hold_on
 from crimson_gateway.problems import Problem
 from crimson_gateway.store.answers import keep_answer, known_answer
-from crimson_gateway.store.reports import report
+from crimson_gateway.store.reports import MAX_CODE, report, report_once
 from crimson_gateway.store.rounds import add_round, faults_of, newest_rounds, round_by_id
 from crimson_gateway.store.seen import nodes_seen
 from crimson_gateway.store.suspensions import suspensions
 from crimson_gateway.store.tables import Fault, Round
+from crimson_protocol.policy.access import Decision
+from crimson_protocol.policy.decisions import may_start
 
 JSON = "application/json"
 router = APIRouter(prefix="/v1", tags=["operators"], responses=PROBLEMS)
@@ -113,6 +115,7 @@ async def start_round(
     if order.model not in services.vector_lengths:
         raise Problem("unknown-model")
     now = utc_now()
+    decision = await _permitted(services, signed.caller, order.model)
     seconds, key_id = int(now.timestamp()), signed.caller.key_id
     async with context.database.writing() as session:
         before = known_answer(session, key_id, idempotency_key, seconds)
@@ -122,7 +125,8 @@ async def start_round(
             return Response(before.body, before.status, media_type=JSON)
         deadline = now + timedelta(seconds=context.settings.gather_seconds)
         round_ = add_round(session, order.model, now, deadline)
-        report(session, "round-ordered", f"{order.model}/{round_.id}", signed.caller.name, now)
+        rules = ",".join(decision.policies)[:MAX_CODE]
+        report(session, "round-ordered", f"{order.model}/{round_.id}", signed.caller.name, now, rules)
         answer = view_of(round_, ()).model_dump_json().encode()
         keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
     context.bells.ring("calls")
@@ -203,6 +207,22 @@ def view_of(round_: Round, faults: Sequence[Fault]) -> RoundView:
         created=moment(round_.created),
         deadline=moment(round_.deadline),
     )
+
+
+async def _permitted(services: Services, caller: Caller, model: str) -> Decision:
+    """What lets an operator start a round of a model. Raises Problem(access-denied), and notes it once."""
+    context = services.context
+    policy, status = context.policy, context.view.status
+    places = {place.model: place.round for place in status.places} if status else {}
+    operator = next((entry for entry in policy.operators if entry.key == caller.public), None)
+    if operator is None:
+        raise Problem("not-permitted", "the policy lists no such operator any more")
+    decision = may_start(policy, operator, model, places.get(model, 0) + 1)
+    if not decision.allowed:
+        async with context.database.writing() as session:
+            report_once(session, "round-refused", model, caller.name, utc_now(), decision.reason[:MAX_CODE])
+        raise Problem("access-denied", decision.reason)
+    return decision
 
 
 async def _view(services: Services, round_id: int) -> RoundView:

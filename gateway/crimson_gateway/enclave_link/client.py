@@ -50,9 +50,7 @@ class EnclaveLink:
         """Signed evidence for a node's challenge of 32 bytes."""
         return (await self._ask(link.Attest(nonce), link.Attested)).evidence
 
-    async def open(
-        self, place: link.Place, heed: Heed, cap: Callable[[link.LinkRecord], int]
-    ) -> link.Status:
+    async def open(self, place: link.Place, heed: Heed, cap: Callable[[link.LinkRecord], int]) -> link.Status:
         """Start the attempt at `place`; its Offer goes to `heed`."""
         question = link.Open(place.model, place.round, place.attempt)
         return await self._ask(question, link.Status, heed=heed, cap=cap)

@@ -21,6 +21,7 @@ from crimson_protocol.wire import web
 BY_CODE = {
     "fingerprint-differs": INTEGRITY,
     "digest-differs": INTEGRITY,
+    "access-denied": REFUSED_BY_POLICY,
     "not-permitted": CONNECTION,
     "unknown-node": BAD_INPUT,
     "invitation-used": REFUSED_BY_POLICY,

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from crimson_gateway.store.tables import Report
 from crimson_protocol.events import REPORTS
 
+MAX_CODE = 64
+
 
 def report(
     session: Session, kind: str, subject: str, actor: str, now: datetime, code: str | None = None

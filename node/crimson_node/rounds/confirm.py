@@ -5,6 +5,7 @@ from crimson_node.seen import Seen, VerdictConfirmed
 from crimson_node.state import Confirmed, FrozenInputs, Submitted
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.faults import Attempt, convict
+from crimson_protocol.policy.decisions import may_release
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.survivors import Judged, freeze, judge
@@ -33,6 +34,19 @@ def confirm(
     by_conviction = False
     if earlier is not None:
         by_conviction = _same_survivors(judged, member, earlier)
+    # 9.8: the access rules let such a result out. Whoever doubts it does not confirm, so nothing is opened.
+    decision = may_release(
+        member.policy,
+        offer.model,
+        round=offer.round,
+        accepted=len(verdict.accepted),
+        dropped=len(verdict.dropped),
+        simulated=offer.simulated,
+    )
+    if not decision.allowed:
+        raise PeerFault(
+            Refusal.ACCESS_DENIED, f"the verdict may not be released: {decision.reason}", "enclave"
+        )
     entry = VerdictConfirmed(
         model=offer.model,
         round=offer.round,

@@ -22,7 +22,8 @@ def unmask(state: Confirmed, member: Member, request: UnmaskRequest) -> tuple[Op
     # 11.1: for the verdict this node confirmed, and no other.
     if request.v != judged.v:
         raise PeerFault(Refusal.WRONG_CONTEXT, "the request is for another verdict", "enclave")
-    # 11.2: a quorum of the active roster signed exactly this verdict.
+    # 11.2: a quorum of those who may train the model signed exactly this verdict. Others, though active, do not
+    # count: q is computed over the members.
     confirmed = {_confirmation(state, member, data) for data in request.confirmations}
     if len(confirmed) < judged.agreement.cohort.quorum:
         text = f"{len(confirmed)} confirmations, {judged.agreement.cohort.quorum} needed"
@@ -57,8 +58,8 @@ def _confirmation(state: Confirmed, member: Member, data: bytes) -> int:
     offer = state.judged.agreement.terms.offer
     envelope = Envelope.from_bytes(data, MAX_CONFIRM).checked_kind(BY_RECORD[Confirm].kind)
     node = envelope.sender
-    if node is None or not member.policy.is_active(node):
-        raise PeerFault(Refusal.UNKNOWN_NODE, "a confirmation of no active node", "enclave")
+    if node is None or node not in member.policy.members(offer.model):
+        raise PeerFault(Refusal.UNKNOWN_NODE, "a confirmation of no member of the model", "enclave")
     envelope.verify(member.policy.roster[node].identity_key, "enclave")
     message = Confirm.from_bytes(envelope.body, MAX_CONFIRM)
     expected = Confirm(offer.federation, offer.model, offer.round, node, state.judged.v)

@@ -52,14 +52,16 @@ class Membership:
         if self.agent is not None and digest == self._digest and self.clock() < self._fresh_until:
             return self.agent
         try:
-            verified = update(self.home.read_trust(), bundle, self.clock())
+            trust = self.home.read_trust()
+            verified = update(trust, bundle, self.clock())
         except PeerFault as fault:
             raise fault.blamed_on(GATEWAY) from fault
         policy = verified.policy
-        if self.agent is not None:
-            refuse_discontinuous(self.agent.member.policy, policy)
+        before = self.agent.member.policy if self.agent else self.home.policy_before(trust)
+        if before is not None:
+            refuse_discontinuous(before, policy)
         # Before it is followed: what was seen once must never be taken back, however this process ends.
-        self.home.write_trust(verified.trust)
+        self.home.write_trust(verified.trust, bundle)
         self._fresh_until = verified.fresh_until
         self._change_keys(policy)
         if self.agent is not None and policy.digest() == self.agent.member.policy.digest():

@@ -16,7 +16,7 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.records import Prose, Record
 
 MAX_RULES, MAX_SCHEMA = 1 << 16, 1 << 14
-MAX_REASON = 200
+MAX_REASON, MAX_ID = 200, 64
 # Cedar's parser descends into brackets by recursion.
 _DEEPEST = 64
 
@@ -108,7 +108,8 @@ def faults(rules: AccessRules) -> list[str]:
     ids = [identifier for _, identifier in named]
     found = [f"a policy ({place}) has no @id" for place, identifier in named if not identifier]
     found += [f"@id {name!r} is used twice" for name in sorted({name for name in ids if ids.count(name) > 1})]
-    found += [f"@id {name!r} is longer than 64" for name in ids if len(name) > 64]
+    bad = [name for name in ids if len(name.encode()) > MAX_ID or not name.isprintable()]
+    found += [f"@id {name!r} is longer than {MAX_ID} bytes, or not printable" for name in bad]
     result = cedarpy.validate_policies(policies, parsed)
     return found + [str(error.error) for error in result.errors]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.events import Reported
+from crimson_protocol.events import MAX_EVENT, Reported
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.records import (
     MAX_NODES,
@@ -184,7 +184,7 @@ class Leaves(Record):
     """Consecutive log leaves."""
 
     start: Count
-    leaves: Annotated[tuple[bytes, ...], Items(BytesUpTo(1024), MAX_LEAVES)]
+    leaves: Annotated[tuple[bytes, ...], Items(BytesUpTo(MAX_EVENT), MAX_LEAVES)]
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ KINDS: dict[int, tuple[LinkRecord, int]] = {
     18: (Attested, (1 << 20) + 64),
     19: (Said, MAX_CONTROL + 64),
     20: (Heard, 1 << 16),
-    21: (Leaves, 1 << 20),
+    21: (Leaves, 1 << 21),
     22: (Fetch, 64),
     23: (Refused, 128),
 }
