@@ -206,7 +206,7 @@ def _unmasking(
     """The enclave after a quorum confirmed that exactly `alive` submitted."""
     gone = tuple(site.index for site in sites if site.index not in set(alive))
     v = secrets.token_bytes(32)
-    verdict = Verdict(bytes(32), tuple(alive), gone, (), (), (), None)
+    verdict = Verdict(bytes(32), tuple(alive), gone, (), (), ())
     judged = Judged(Frozen(dealt, dict.fromkeys(alive, bytes(32)), bytes(32)), verdict, v)
     dealings = {
         site.index: Dealing(

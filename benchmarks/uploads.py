@@ -64,7 +64,7 @@ async def _submitting_rounds(home: Path, model: str, count: int) -> list[int]:
 
 def node_gateway(url: str, parties: Parties, index: int, authority: Path | None) -> Gateway:
     """A node's side of the API, as its service connects."""
-    settings = NodeSettings(url, parties.names[index], Path(os.devnull), authority)
+    settings = NodeSettings(url, parties.names[index], Path(os.devnull), ca_file=authority)
     return connect(settings, parties.keys[index].identity, Waiting(Stop(), _quiet, 30.0), now)
 
 

@@ -19,3 +19,9 @@ def play(tmp_path: Path) -> Iterator[Callable[..., Play]]:
     yield make
     for federation in made:
         federation.close_journals()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first: one that begins last keeps a single worker busy while the other waits."""
+    long = ("end_to_end", "gateway", "node", "enclave")
+    items.sort(key=lambda item: item.path.parent.name not in long)

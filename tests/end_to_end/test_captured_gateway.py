@@ -76,7 +76,7 @@ def captured(tmp_path_factory) -> Captured:
 def test_the_capture_holds_what_the_relay_carried(captured):
     """The search finds what is there: every masked vector's round, and the policy that all parties hold."""
     assert captured.files > 2 * len(SITES)
-    assert captured.parties.signed_policy[100:160] in captured.kept
+    assert captured.parties.bundle[100:160] in captured.kept
     assert len(captured.kept) > 500_000
 
 

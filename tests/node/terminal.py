@@ -15,7 +15,10 @@ def on_a_terminal(answer: str, *argv: object) -> tuple[int, str]:
     if process == 0:
         os.execv(CRIMSON, [str(CRIMSON), *map(str, argv)])
     seen, answered = "", False
-    while select.select([terminal], [], [], 60)[0]:
+    # A test process may hold more descriptors than `select` can watch.
+    watch = select.poll()
+    watch.register(terminal, select.POLLIN | select.POLLHUP)
+    while watch.poll(60_000):
         try:
             seen += os.read(terminal, 4096).decode()
         except OSError:
