@@ -81,7 +81,7 @@ def read_published(home: Path, repository: Path, now: int, log: FilteringBoundLo
     """The policy to start with: the repository's, noted before it is used; where that is refused, the last that was in
     force. Raises SettingsFault, PeerFault, PolicyRefusal and OSError."""
     trust, last = read_trust(home), home / LAST
-    before = policy_before(trust, read_regular(last, MAX_BUNDLE)) if last.is_file() else None
+    before = policy_before(read_regular(last, MAX_BUNDLE)) if last.is_file() else None
     try:
         published = verified(trust, read_regular(repository / BUNDLE, MAX_BUNDLE), now, before)
     except (CrimsonError, SettingsFault) as error:

@@ -93,12 +93,12 @@ class NodeHome:
         """The policy that was followed last, as it came."""
         return self.root / "policy.bundle"
 
-    def policy_before(self, trust: Trust) -> Policy | None:
+    def policy_before(self) -> Policy | None:
         """The policy that was followed last, if it is still there. Raises BadConfiguration."""
         if not self.bundle.exists():
             return None
         try:
-            return policy_before(trust, _bounded(self.bundle, MAX_BUNDLE))
+            return policy_before(_bounded(self.bundle, MAX_BUNDLE))
         except (CrimsonError, OSError) as error:
             hint = "remove it: the node's trust.cbor alone says which policy counts"
             raise BadConfiguration(f"{self.bundle} cannot be used: {error}", hint, "bad-trust") from error

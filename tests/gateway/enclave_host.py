@@ -63,8 +63,8 @@ class EnclaveHost:
         self._listener.bind(str(self.home.socket))
         self._listener.listen()
         started = self.started
-        gate = Gate(started)
-        self._server = _Stoppable(self._listener, gate)
+        self._gate = Gate(started)
+        self._server = _Stoppable(self._listener, self._gate)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
 
@@ -80,5 +80,5 @@ class EnclaveHost:
 
     @property
     def session(self):
-        """The session that runs now."""
-        return self.started.session
+        """The session that runs now: another one after each policy that was adopted."""
+        return self._gate._session

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from tests.gateway.federation import Federation, Together
@@ -178,6 +180,26 @@ def test_a_revoked_node_cannot_have_its_keys_changed(enrolling):
     assert problem(member.client(member.identity).ask("GET", "/v1/policy")) == "node-revoked"
     assert problem(approve(enrolling.operator(), member)) == "enrolment-closed"
     assert problem(member.rotate()) == "node-revoked"
+
+
+def test_a_suspension_outlives_the_request_that_it_stopped_and_can_be_lifted(enrolling, site, staff):
+    suspend(staff[0], site.node)
+    with closing(sqlite3.connect(enrolling.home / "gateway.db")) as database, database:
+        database.execute("UPDATE enrolments SET state = 'expired' WHERE node = ?", (site.node,))
+    assert staff[0].ask("DELETE", f"/v1/nodes/{site.node}/suspension").status_code == 204
+    assert problem(staff[0].ask("DELETE", f"/v1/nodes/{site.node}/suspension")) == "unknown-node"
+
+
+def test_a_node_that_left_is_out_under_the_keys_that_it_asked_for_too(enrolling, staff):
+    """Its rotation was approved, and governors may publish it after it left."""
+    member = Member(enrolling, 2)
+    assert member.rotate().status_code == 201
+    assert member.leave(member.leaving()).status_code in (200, 201)
+    with closing(sqlite3.connect(enrolling.home / "gateway.db")) as database:
+        held = database.execute(
+            "SELECT identity_key FROM suspensions WHERE node = ?", (member.node,)
+        ).fetchall()
+    assert {key for (key,) in held} == {member.current.public, member.identity.public}
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 201, "two\nlines", "\x1b[31m", "\u202e", 5])

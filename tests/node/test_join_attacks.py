@@ -20,6 +20,7 @@ from tests.playground import FOUNDED, government_of
 
 from crimson_governance.in_process import Government
 from crimson_node.commands import main
+from crimson_node.enrolment.key_files import read_keys
 from crimson_node.enrolment.standing import EnrolmentFiles, Standing
 from crimson_node.outcome import BAD_INPUT, CONNECTION, INTEGRITY_FAILED, OK, REFUSED_BY_POLICY
 from crimson_protocol.enrolment import PREFIX, read_token, token_text
@@ -167,13 +168,17 @@ def test_a_revoked_token_is_refused_and_leaves_no_home(desk, home, capsys):
 
 
 @pytest.mark.parametrize("state", ["refused", "revoked", "expired"])
-def test_a_request_that_operators_refuse_leaves_no_keys(desk, home, capsys, state):
+def test_a_request_that_is_over_sets_its_keys_aside(desk, home, capsys, state):
+    """Only the gateway's word says that it is over: it may have kept the request, and governors may list the keys."""
     joined(capsys, desk, home)
+    asked = desk.asked().identity_key
     desk.tell(state, 0, "the words did not match")
     code, envelope = ran(capsys, "join", "--home", home)
     assert (code, envelope["error"]["code"]) == (REFUSED_BY_POLICY, "join-refused")
     assert "the words did not match" in envelope["error"]["message"]
-    assert not left_behind(home)
+    assert left_behind(home) == {"identity.pem", "encryption.pem"}
+    kept = read_keys(home / "refused-keys")
+    assert kept is not None and kept.identity.public == asked
     # With another token the same folder can be used again.
     assert joined(capsys, desk, home)["state"] == "requested"
 

@@ -77,11 +77,12 @@ def test_a_rotation_can_be_carried_instead_of_sent(desk, home, capsys, tmp_path)
     )
 
 
-def test_a_rotation_that_the_gateway_refuses_leaves_no_keys(desk, home, capsys):
+def test_a_rotation_that_the_gateway_refuses_sets_its_keys_aside(desk, home, capsys):
     member(capsys, desk, home)
     desk.fail = [Refused(403, "node-revoked")]
     assert refused(capsys, "key", "rotate", "--home", home) == (REFUSED_BY_POLICY, "node-revoked")
     assert not (home / "keys" / "next").exists()
+    assert read_keys(home / "keys" / "refused") is not None
     # Keys that were announced before stay: the governors may list them.
     assert ran(capsys, "key", "rotate", "--home", home)[0] == OK
     desk.fail = [Refused(409, "enrolment-closed")]
@@ -135,6 +136,16 @@ def test_a_node_goes_over_to_the_keys_that_the_policy_lists_and_takes_part(rotat
     rotated.start(0)
     assert rotated.round(MOMENTS) == "released"
     assert not rotated.running[0].said("keys-changed")
+
+
+def test_a_relay_that_keeps_a_rotation_and_calls_it_refused_locks_nobody_out(rotated):
+    """Governors were handed the request all the same: the node uses the keys that their policy lists."""
+    keys = rotated.homes.home(0) / "keys"
+    (keys / "next").rename(keys / "refused")
+    rotated.start()
+    assert rotated.round(MOMENTS) == "released"
+    assert read_keys(keys).identity.public == listed(rotated)
+    assert {path.name for path in keys.iterdir()} == {"identity.pem", "encryption.pem"}
 
 
 def test_an_agent_that_runs_goes_on_when_the_gateway_knows_its_new_key_alone(federation):

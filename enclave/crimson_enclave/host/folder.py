@@ -59,13 +59,15 @@ class StateFolder:
         os.close(self._lock)
 
     def blob(self) -> bytes | None:
-        """The sealed state; None before the first start. Damaged where a log is there without it."""
+        """The sealed state; None before the first start. Damaged where the rest is there without it."""
         try:
             return (self._path / BLOB).read_bytes()
         except FileNotFoundError:
-            # The first commit writes no log: files alone are what a first start left that was cut off.
-            if (self._path / LOG).exists():
-                raise Damaged(Refusal.LOG_WENT_BACK, "state/ holds a log, but no sealed state") from None
+            # The first commit writes one file, the policy, and no log: that is what a cut-off first start leaves.
+            files = [path for path in self._path.iterdir() if path.name.startswith(_PREFIX)]
+            if (self._path / LOG).exists() or len(files) > 1:
+                text = "state/ holds a log or files, but no sealed state"
+                raise Damaged(Refusal.LOG_WENT_BACK, text) from None
             return None
 
     def leaves(self, size: int) -> list[bytes]:

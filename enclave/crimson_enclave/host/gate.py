@@ -47,7 +47,6 @@ class Gate:
 
     def _begin(self, started: Started) -> None:
         self._session, self._keeper, self._spool = started.session, started.keeper, started.spool
-        self._resealed = started.resealed
         self._offer = b""
         self._said: Said = []
         self._closed: tuple[str, ...] = ()
@@ -102,8 +101,9 @@ class Gate:
                 yield self._status()
             case link.Adopt():
                 self._adopt(question)
-                for model in self._resealed:
-                    yield link.Said(None, self._session.published[model])
+                # Sealed anew for who joined; said at every start, since a kill may have come before they were filed.
+                for _, message in sorted(self._session.published.items()):
+                    yield link.Said(None, message)
                 yield self._status()
             case link.Tell():
                 self._session.take_reports(question.reports)

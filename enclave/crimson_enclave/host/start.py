@@ -20,9 +20,8 @@ from crimson_enclave.session import Session
 from crimson_protocol.errors import CallerFault
 from crimson_protocol.evidence.format import Measure
 from crimson_protocol.layout import Layout
-from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
-from crimson_protocol.policy.continuity import changes, refuse_discontinuous
-from crimson_protocol.policy.document import MAX_POLICY, Policy
+from crimson_protocol.policy.continuity import changes, policy_before, refuse_discontinuous
+from crimson_protocol.policy.document import Policy
 from crimson_protocol.policy.update import Trust
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.key_files import from_pem
@@ -48,8 +47,6 @@ class Started:
     session: Session
     keeper: Keeper
     spool: LinkSpool
-    resealed: tuple[str, ...] = ()
-    """Models whose last release was sealed anew, for nodes that joined or changed their key since."""
 
 
 def start_from_home(
@@ -67,7 +64,7 @@ def start_from_home(
     state = open_folder(folder, vault)
     kept = [folder.read(state.bundle)] if state else []
     followed = newest(state.trust if state else anchored, [files.bundle, *kept], now())
-    before = _policy(kept[0]) if kept else None
+    before = policy_before(kept[0]) if kept else None
     sealed = [model.model for model in state.models if model.artifact] if state else []
     initial = initial_artifacts(followed.policy, files.artifacts, sealed)
     reloaded = reload(folder, vault, state, followed, initial)
@@ -125,21 +122,18 @@ def start(
         reports=state.reports,
         keep=keeper,
     )
-    resealed: tuple[str, ...] = ()
     if before is None or before.digest() != policy.digest():
         log.policy(policy.digest(), changes(before, policy), clock())
-        resealed = _seal_anew(session)
+        _seal_anew(session)
     keeper(session)
-    return Started(session, keeper, spool, resealed)
+    return Started(session, keeper, spool)
 
 
-def _seal_anew(session: Session) -> tuple[str, ...]:
-    """Let the present roster open every model's last release. Which ones changed."""
-    found = tuple(sorted(set(session.published) & set(session.contents)))
-    for model in found:
-        signing, content = session.instance.signing, session.contents[model]
-        session.published[model] = publish_anew(session.published[model], session.policy, signing, content)
-    return found
+def _seal_anew(session: Session) -> None:
+    """Let the present roster open every model's last release."""
+    for model, content in session.contents.items():
+        signing, message = session.instance.signing, session.published[model]
+        session.published[model] = publish_anew(message, session.policy, signing, content)
 
 
 def start_anew(followed: Followed, artifacts: Iterable[bytes], session: Session, keeper: Keeper) -> Started:
@@ -176,7 +170,3 @@ def initial_artifacts(
             text = f"the initial artifact {name} of {rules.model} is missing, or not the one that the policy names"
             raise CallerFault(Refusal.MODEL_REJECTED, text)
     return found
-
-
-def _policy(bundle: bytes) -> Policy:
-    return Policy.from_bytes(PolicyBundle.from_bytes(bundle, MAX_BUNDLE).policy, MAX_POLICY)

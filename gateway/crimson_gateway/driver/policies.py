@@ -1,5 +1,7 @@
 """The enclave follows the policy that the gateway follows: handed over between steps, once for each bundle."""
 
+import asyncio
+
 from crimson_gateway import shelves
 from crimson_gateway.context import Context
 from crimson_gateway.enclave_link import EnclaveLink, Refused
@@ -18,6 +20,8 @@ from crimson_protocol.wire.table import BY_RECORD, Role, parse_envelope
 
 LATER = frozenset({Refusal.WRONG_PHASE.value, "state-not-kept"})
 """A verdict is out, or the enclave's disk is full: asked again at the next step."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until a policy that the enclave refused is offered again, first and at most."""
 
 
 class Policies:
@@ -26,13 +30,16 @@ class Policies:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settled: tuple[bytes, str] | None = None
+        self._refused: tuple[bytes, str] | None = None
+        self._pause, self._not_before = FIRST_PAUSE, 0.0
 
     async def bring(self, enclave: EnclaveLink, status: link.Status) -> link.Status:
         """Where the enclave stands once it was told of the newest policy, if it may be told now."""
         published = self._context.published
         enclave.nodes = len(published.policy.roster)
         here = (status.instance, published.tag)
-        if here == self._settled:
+        now = asyncio.get_running_loop().time()
+        if here == self._settled or (here == self._refused and now < self._not_before):
             return status
         same = status.policy == published.policy.digest()
         try:
@@ -41,9 +48,10 @@ class Policies:
         except Refused as refused:
             if refused.code in LATER:
                 return status
-            # It stays with the policy that it has; nodes will not take part in its rounds.
-            self._context.log.error("the enclave refuses the policy", code=refused.code)
-            self._settled = here
+            # It stays with the policy that it has. What it lacks may still come: an artifact behind its bundle.
+            self._pause = min(2 * self._pause, LONGEST_PAUSE) if here == self._refused else FIRST_PAUSE
+            self._refused, self._not_before = here, now + self._pause
+            self._context.log.error("the enclave refuses the policy", code=refused.code, again=self._pause)
             return status
         self._context.log.info("the enclave follows", serial=published.policy.serial, epoch=after.epoch)
         self._settled = (after.instance, published.tag)
@@ -60,7 +68,7 @@ class Policies:
         digest = await context.spool.put(shelves.RELEASES, said.data)
         async with context.database.writing() as session:
             known = published_release(session, receipt.model)
-            if known is not None and known.round == receipt.round:
+            if known is None or known.round <= receipt.round:
                 publish(session, receipt.model, receipt.round, digest)
 
     def _artifacts(self, published: Published) -> tuple[bytes, ...]:

@@ -105,6 +105,8 @@ def receive_rotation(
     if known is not None:
         return Received(known, False)
     _in_time(request.time, now)
+    # The caller was admitted before its body was read, and may have been revoked since.
+    refuse_held(session, request.node, request.previous)
     refuse_held(session, request.node, request.identity_key)
     for earlier in open_enrolments(session, request.node):
         change_enrolment(session, earlier, "refused", "a later request took its place", now)
@@ -117,7 +119,7 @@ def receive_rotation(
 def receive_leave(
     session: Session, policy: Policy, body: bytes, member: RosterEntry, now: datetime
 ) -> Received:
-    """A member leaves: its key is revoked here at once, and governors get the request."""
+    """A member leaves: its keys are revoked here at once, and governors get the request."""
     request = _opened(lambda: open_leave(body))
     _of_member(request.federation, request.node, request.identity_key, policy, member)
     known = enrolment_by_digest(session, hashlib.sha256(body).digest())
@@ -125,10 +127,12 @@ def receive_leave(
         return Received(known, False)
     refuse_held(session, request.node, request.identity_key)
     _in_time(request.time, now)
+    keys = [request.identity_key]
     for earlier in open_enrolments(session, request.node):
+        # Governors may hold its approved request for other keys: those go with it.
+        keys.append(earlier.identity_key)
         change_enrolment(session, earlier, "refused", "the node left", now)
     enrolment = _add(session, LEAVE, body, request, now)
-    keys = [request.identity_key]
     suspend(session, request.node, keys, REVOKED, operator=request.node, reason="it left", now=now)
     report(session, "node-left", request.node, request.node, now)
     return Received(enrolment, True)

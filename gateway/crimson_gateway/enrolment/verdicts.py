@@ -77,10 +77,12 @@ def suspend_node(
 
 def resume_node(session: Session, policy: Policy, node: str, operator: str, now: datetime) -> None:
     """Let a suspended node take part again; a revoked key stays revoked. Raises Problem(unknown-node, node-revoked)."""
-    keys = keys_of(session, policy, node)
+    # A suspension can be lifted whatever became of the node's request.
     if lift_suspension(session, node):
         report(session, "node-resumed", node, operator, now)
-    elif {hold.identity_key for hold in suspensions(session, node)} & set(keys):
+        return
+    keys = keys_of(session, policy, node)
+    if {hold.identity_key for hold in suspensions(session, node)} & set(keys):
         raise Problem("node-revoked", "what is revoked cannot be resumed: invite the node anew")
 
 

@@ -241,7 +241,7 @@ class Suspension(Base):
 
 
 class Report(Base):
-    """A decision of this gateway, to be handed to the enclave's log."""
+    """A decision of this gateway, to be handed to the enclave's log. `number`: given once, before it is told."""
 
     __tablename__ = "reports"
     __table_args__ = (Index("reports_undelivered", "delivered", "id"), {"sqlite_autoincrement": True})
@@ -251,4 +251,5 @@ class Report(Base):
     actor: Mapped[str] = mapped_column(String(64))
     code: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime]
+    number: Mapped[int | None] = mapped_column(BigInteger)
     delivered: Mapped[bool] = mapped_column(default=False)

@@ -124,9 +124,9 @@ class Join:
         words = words_of(self._keys())
         refuse_other_node(state, self.invitation.node)
         if state.state in OVER:
-            self.home.undo()
+            self.home.set_aside()
             text = f"{self.invitation.node} was not let in: {state.state}"
-            hint = "ask the operator why; the keys that were made for it are gone"
+            hint = "ask the operator why. The keys stay in refused-keys: tell the governors if a policy lists them"
             raise EnrolmentRefused(f"{text}, {state.reason}" if state.reason else text, hint)
         if self.home.files.home.trust_anchor.exists():
             self.home.keep_settings(self.settings)

@@ -123,13 +123,32 @@ class JoiningHome:
         for path in (self.files.request, self.files.invitation_key, self.files.invitation):
             path.unlink(missing_ok=True)
 
+    def set_aside(self) -> None:
+        """Take the join back, and keep its keys: the gateway had the request, and only its word says that it is over.
+
+        Governors may list them all the same; `refused-keys` is never read by this program.
+        """
+        kept = self.files.root / "refused-keys"
+        if self.files.keys.exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            self.files.invitation_key.unlink(missing_ok=True)
+            self.files.keys.rename(kept)
+        self.undo()
+
     def undo(self) -> None:
         """Take everything back that the join wrote; the mark goes last, so that a kill can be made good."""
         files, home = self.files, self.files.home
         files.settings.unlink(missing_ok=True)
         files.request.unlink(missing_ok=True)
         shutil.rmtree(files.keys, ignore_errors=True)
-        for path in (home.trust, home.trust_anchor, files.authority, files.inspection, files.invitation):
+        for path in (
+            home.trust,
+            home.bundle,
+            home.trust_anchor,
+            files.authority,
+            files.inspection,
+            files.invitation,
+        ):
             path.unlink(missing_ok=True)
 
     def _is_answered(self, invitation: Invitation, key: IdentityKey | None) -> bool:

@@ -64,7 +64,8 @@ class Leaving:
     def _remove_keys(self) -> None:
         """The identity key last: while it is there, the farewell can still be repeated."""
         waiting, keys = NextKeys(self.files), self.files.keys
-        for folder in (waiting.folder, waiting.switching):
+        aside = NextKeys(self.files, refused=True)
+        for folder in (waiting.folder, waiting.switching, aside.folder, self.files.root / "refused-keys"):
             _remove(folder, (ENCRYPTION, IDENTITY, REQUEST))
         _remove(keys, (ENCRYPTION, IDENTITY))
         sync_directory(self.files.root)

@@ -32,14 +32,19 @@ REQUEST = "rotation.request"
 
 @dataclass(frozen=True)
 class NextKeys:
-    """The keys that a site asked to be listed with, beside those that it is listed with."""
+    """The keys that a site asked to be listed with, beside those that it is listed with.
+
+    Those of a request that the gateway refused are set aside: it may have kept the request, and governors may list
+    them all the same.
+    """
 
     files: EnrolmentFiles
+    refused: bool = False
 
     @property
     def folder(self) -> Path:
         """Where they lie until a policy lists them."""
-        return self.files.keys / "next"
+        return self.files.keys / ("refused" if self.refused else "next")
 
     @property
     def switching(self) -> Path:
@@ -51,9 +56,9 @@ class NextKeys:
         return read_keys(self.folder)
 
     def identity(self) -> IdentityKey | None:
-        """The identity key among them; None where there is none that can be read."""
+        """The identity key among them, else among those set aside; None where there is none that can be read."""
         try:
-            keys = self.read()
+            keys = self.read() or NextKeys(self.files, refused=True).read()
         except BadConfiguration:
             return None
         return keys.identity if keys else None
@@ -70,6 +75,13 @@ class NextKeys:
         write_keys(made, keys)
         write_file(made / REQUEST, request)
         made.rename(self.folder)
+        sync_directory(self.files.keys)
+
+    def set_aside(self) -> None:
+        """The gateway refused them; they are used only if a verified policy lists them."""
+        aside = NextKeys(self.files, refused=True)
+        aside.drop()
+        self.folder.rename(aside.folder)
         sync_directory(self.files.keys)
 
     def drop(self) -> None:
@@ -114,7 +126,7 @@ class Rotation:
     def ask(self) -> tuple[NodeKeys, EnrolmentState]:
         """Make the keys where there are none, and hand the request over under the key so far.
 
-        Raises EnrolmentRefused, and then keys that were made for it are gone; TransportFailed, BadConfiguration.
+        Raises EnrolmentRefused, and then keys that were made for it are set aside; TransportFailed, BadConfiguration.
         """
         settings, waiting = self.files.member_settings(), NextKeys(self.files)
         current = self.files.home.keys()
@@ -128,7 +140,7 @@ class Rotation:
                 if not is_refusal(error):
                     raise
                 if not begun and is_final(error):
-                    waiting.drop()
+                    waiting.set_aside()
                 raise as_refusal(error) from error
             finally:
                 gateway.close()

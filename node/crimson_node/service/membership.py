@@ -52,12 +52,11 @@ class Membership:
         if self.agent is not None and digest == self._digest and self.clock() < self._fresh_until:
             return self.agent
         try:
-            trust = self.home.read_trust()
-            verified = update(trust, bundle, self.clock())
+            verified = update(self.home.read_trust(), bundle, self.clock())
         except PeerFault as fault:
             raise fault.blamed_on(GATEWAY) from fault
         policy = verified.policy
-        before = self.agent.member.policy if self.agent else self.home.policy_before(trust)
+        before = self.agent.member.policy if self.agent else self.home.policy_before()
         if before is not None:
             refuse_discontinuous(before, policy)
         # Before it is followed: what was seen once must never be taken back, however this process ends.
@@ -73,14 +72,15 @@ class Membership:
 
     def _change_keys(self, policy: Policy) -> None:
         """Go over to the keys that this node asked to be listed with, once a verified policy lists them; for good."""
-        following = NextKeys(EnrolmentFiles(self.home.root))
-        keys = following.read()
-        if keys is None or not is_listed(policy, self.name, keys):
-            return
-        following.switch()
-        self.keys = keys
-        self.gateway.sign_as(keys.identity)
-        say(self.report, "keys-changed", node=self.name, key_id=key_id(keys.identity.public))
+        files = EnrolmentFiles(self.home.root)
+        for following in (NextKeys(files), NextKeys(files, refused=True)):
+            keys = following.read()
+            if keys is not None and is_listed(policy, self.name, keys):
+                following.switch()
+                self.keys = keys
+                self.gateway.sign_as(keys.identity)
+                say(self.report, "keys-changed", node=self.name, key_id=key_id(keys.identity.public))
+                return
 
     def _follow(self, policy: Policy) -> Agent:
         member = Member(self._index(policy), self.keys.identity, self.keys.encryption, policy)

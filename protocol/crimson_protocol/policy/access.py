@@ -87,11 +87,11 @@ class Access:
         policies = tuple(sorted(self._ids.get(found, found) for found in answer.diagnostics.reasons))
         if answer.diagnostics.errors:
             # An error may be a forbid that could not be evaluated.
-            return Decision(False, policies, f"error: {answer.diagnostics.errors[0]}"[:MAX_REASON])
+            return Decision(False, policies, _line(f"error: {answer.diagnostics.errors[0]}"))
         if answer.decision is cedarpy.Decision.Allow:
-            return Decision(True, policies, f"permitted by {', '.join(policies)}")
+            return Decision(True, policies, _line(f"permitted by {', '.join(policies)}"))
         reason = f"forbidden by {', '.join(policies)}" if policies else "no policy permits it"
-        return Decision(False, policies, reason[:MAX_REASON])
+        return Decision(False, policies, _line(reason))
 
 
 def faults(rules: AccessRules) -> list[str]:
@@ -121,6 +121,11 @@ def _named(policies: str) -> list[tuple[str, str]]:
         raise ValueError("templates with ?principal or ?resource are not used here")
     found = document["staticPolicies"]
     return [(place, found[place].get("annotations", {}).get("id") or "") for place in found]
+
+
+def _line(text: str) -> str:
+    """One printable line of bounded length: it goes into answers and reports."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:MAX_REASON]
 
 
 def _depth(text: str) -> int:

@@ -1,25 +1,19 @@
 """What may change from one policy to the next. Indices of the roster live on in bindings, receipts and journals."""
 
-import hashlib
-
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 from crimson_protocol.policy.document import MAX_POLICY, Policy
-from crimson_protocol.policy.update import Trust
 from crimson_protocol.refusal import Refusal
 
 LISTED, NEW_KEY = "listed", "key-rotated"
 
 
-def policy_before(trust: Trust, bundle: bytes) -> Policy | None:
-    """The policy that a party followed last, from the bundle it kept; None where that is not the one it trusts.
+def policy_before(bundle: bytes) -> Policy:
+    """The policy in a bundle that a party kept itself when it followed it: verified then, and perhaps expired since.
 
-    Only its digest is compared: it was verified when it was followed, and may have expired since. Raises PeerFault.
+    Raises PeerFault.
     """
-    policy = PolicyBundle.from_bytes(bundle, MAX_BUNDLE).policy
-    if trust.seen is None or hashlib.sha256(policy).digest() != trust.seen.policy:
-        return None
-    return Policy.from_bytes(policy, MAX_POLICY)
+    return Policy.from_bytes(PolicyBundle.from_bytes(bundle, MAX_BUNDLE).policy, MAX_POLICY)
 
 
 def refuse_discontinuous(before: Policy, after: Policy) -> None:

@@ -95,6 +95,7 @@ def _decisions() -> None:
         sa.Column("actor", sa.String(length=64), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=True),
         sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=True),
         sa.Column("delivered", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
