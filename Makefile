@@ -10,10 +10,10 @@ TORCH_INDEX ?=
 EDITABLE := $(foreach room,$(ROOMS),-e ./$(room))
 
 .DEFAULT_GOAL := help
-.PHONY: help sandbox demo test check bench chaos fuzz docs lock clean
+.PHONY: help sandbox demo test check bench bench-learning oracles chaos fuzz docs lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 sandbox:
 	@command -v bwrap >/dev/null || { \
@@ -52,6 +52,17 @@ check: $(VENV)/dev ## lint, types, import contracts
 bench: sandbox $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
 	$(BIN)/python -m benchmarks.report
 
+bench-learning: $(VENV)/dev ## learning, privacy and robustness goals, into build/bench/learning.json
+	$(BIN)/python -m benchmarks.learning.report
+
+oracles: $(VENV)/torch ## our robust rules beside another library's, in an environment of its own
+	$(PYTHON) -m venv .venv-oracles
+	.venv-oracles/bin/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	.venv-oracles/bin/pip install --quiet --require-hashes -r requirements-build.lock -r enclave/requirements.lock
+	.venv-oracles/bin/pip install --quiet --no-deps --no-build-isolation -e ./protocol -e ./enclave
+	.venv-oracles/bin/pip install --quiet --no-deps byzfl==0.0.11
+	.venv-oracles/bin/python -m benchmarks.oracles.byzfl_rules
+
 chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, ten times each
 	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s tests/end_to_end/test_chaos.py
 
@@ -65,4 +76,4 @@ lock: $(VENV)/dev ## resolve the hashed lock of every deployable anew
 	$(BIN)/python -m locks
 
 clean: ## remove what was built
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	rm -rf $(VENV) .venv-oracles build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

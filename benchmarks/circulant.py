@@ -21,6 +21,7 @@ from crimson_protocol.policy.document import (
     ModelRules,
     Policy,
     RosterEntry,
+    ServerRules,
 )
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.transcript import nonce_commitment
@@ -52,13 +53,30 @@ def round_numbers(nodes: int, parameters: int, clip: float) -> RoundNumbers:
         corrupt=(0, 1),
         dropout=(0, 1),
         noise_micro=0,
+        steps_cap=0,
     )
 
 
 def make_terms(identities: list[IdentityKey], numbers: RoundNumbers, round_key: BoxKey) -> Terms:
     """Terms that no governor signed and no policy check has seen: the timed steps do not look at those."""
     rules = ModelRules(
-        MODEL, "fedavg", "none", "none", 0, 0, numbers, None, None, ("no-corruption",), b"", None, bytes(32)
+        model=MODEL,
+        strategy="fedavg",
+        alternatives=(),
+        loss="none",
+        robust_rule="none",
+        robust_tolerance=0,
+        mixing=0,
+        radius_micro=0,
+        enclave_clip=0,
+        server=ServerRules(),
+        numbers=numbers,
+        sketch=None,
+        privacy=None,
+        disclosures=("no-corruption",),
+        plan=b"",
+        base=None,
+        initial_digest=bytes(32),
     )
     roster = tuple(
         RosterEntry(f"site-{index}", f"site-{index}", "hospital", identity.public, b"", "active")
@@ -75,6 +93,7 @@ def make_terms(identities: list[IdentityKey], numbers: RoundNumbers, round_key: 
         evidence=EvidenceRules((), (), (), ()),
         enrolment=EnrolmentRules(1, ("hospital",)),
         models=(rules,),
+        regrouping=0,
         reopens=(),
     )
     offer = Offer(
@@ -93,6 +112,7 @@ def make_terms(identities: list[IdentityKey], numbers: RoundNumbers, round_key: 
         round_key=round_key.public,
         nonce_commitment=nonce_commitment(bytes(32)),
         checkpoint=Checkpoint(0, bytes(32)),
+        strategy="fedavg",
     )
     return Terms(policy, rules, offer, secrets.token_bytes(32))
 

@@ -5,9 +5,10 @@ from tests.playground import MODEL
 from benchmarks.federation import LocalEnclave, Nodes, numbers, parties, play
 from benchmarks.goals import Row, at_most
 from benchmarks.timing import against, keystreams
+from crimson_enclave.aggregation.aggregate import aggregate
+from crimson_enclave.aggregation.memory import Memory
 from crimson_enclave.rounds.release import open_totals
 from crimson_enclave.state import Unmasking
-from crimson_enclave.strategies import aggregate
 from crimson_protocol.secret import shamir
 
 UNMASK_GOAL = 1.6
@@ -30,7 +31,8 @@ def enclave_unmask(nodes: int, parameters: int, dropped: int, repeats: int) -> R
         shamir._weights_at_zero.cache_clear()
 
     def subject() -> bytes:
-        return aggregate(rules, base, open_totals(state, enclave.spool)).to_bytes()
+        totals = open_totals(state, enclave.spool)
+        return aggregate(rules, rules.strategy, base, Memory(), totals, None).artifact
 
     accepted = nodes - dropped
     streams = accepted + dropped * accepted

@@ -9,6 +9,7 @@ from tests.playground import entropy, parse
 from benchmarks.federation import LocalEnclave, Nodes, numbers, parties, play, shared_update
 from benchmarks.goals import Row, at_most
 from benchmarks.timing import against, keystreams
+from crimson_node.encoding import encode_update
 from crimson_node.rounds.submit import check_set, mask, open_deliveries
 from crimson_node.state import SharesDealt
 from crimson_protocol.agreement import Dealt
@@ -41,7 +42,9 @@ class MaskingNode:
         """The node's real step: encode, derive every key, expand, add, pack."""
         seed, suite = Secret.fresh(entropy(0)), self.dealt.agreement.terms.offer.suite
         fill: Fill = keystream_fill(seed, suite)
-        return mask(self.state, self.me, self.dealt, self.pairs, fill)
+        layout = self.dealt.agreement.terms.layout
+        vector = encode_update(self.state.update, layout, fill)
+        return mask(self.state, self.me, self.dealt, self.pairs, vector)
 
     def expand_and_add(self, words: np.ndarray) -> None:
         """The same streams into a vector that is there already."""

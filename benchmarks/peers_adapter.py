@@ -17,18 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.circulant import MODEL, NOBODY, SUITE, make_agreement, make_terms, round_numbers
+from crimson_enclave.aggregation.aggregate import aggregate
+from crimson_enclave.aggregation.memory import Memory
 from crimson_enclave.rounds.release import open_totals
 from crimson_enclave.rounds.unmask import take_unmask
 from crimson_enclave.state import Dealing, RoundSecrets, Unmasking
-from crimson_enclave.strategies import aggregate
 from crimson_enclave.sums import BucketSums
+from crimson_node.encoding import encode_update
 from crimson_node.member import Member, Update
 from crimson_node.rounds.share import deal_rows
 from crimson_node.rounds.submit import Opened, mask, open_deliveries
 from crimson_node.state import AttemptSecrets, SharesDealt
 from crimson_protocol.agreement import Agreement, Dealt, Terms
-from crimson_protocol.artifact import Artifact
+from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_protocol.crypto.labels import ROOT_COMMITMENT, SELF_COMMITMENT
+from crimson_protocol.entropy import Fill
 from crimson_protocol.log import MerkleLog, leaf_hash, merkle_root
 from crimson_protocol.secret.boxes import seal_opened
 from crimson_protocol.secret.commitments import commit
@@ -185,11 +188,16 @@ def _exchange(sites: list[Site], terms: Terms, degree: int, seed: int) -> tuple[
     return dealt, relay
 
 
+def _masked(state: SharesDealt, site: Site, dealt: Dealt, fill: Fill) -> memoryview:
+    vector = encode_update(state.update, dealt.agreement.terms.layout, fill)
+    return mask(state, site.index, dealt, site.opened.pairs, vector)
+
+
 def _submit(site: Site, dealt: Dealt, values: NDArray[np.float32], sums: BucketSums) -> None:
     """Mask one vector and let the enclave add it; the node's own digest of it is in neither time."""
     state = replace(site.state, update=replace(site.state.update, parameters=values))
     fill = keystream_fill(Secret.fresh(Entropy), SUITE)
-    payload = site.timed("mask", lambda: mask(state, site.index, dealt, site.opened.pairs, fill))
+    payload = site.timed("mask", lambda: _masked(state, site, dealt, fill))
     digest = hashlib.sha256(payload).digest()
     header = Submit(dealt.t1, site.index, digest, len(payload))
     site.sent += len(payload) + len(sign_message(site.identity, site.index, header))
@@ -238,4 +246,5 @@ def _open(state: Unmasking, answers: list[Unmask], terms: Terms, relay: Relay) -
         state, bad = take_unmask(state, answer)
         assert not bad
     base = Artifact.of(np.zeros(terms.offer.numbers.parameters, np.float32)).to_bytes()
-    return aggregate(terms.rules, base, open_totals(state, relay)).vector()
+    found = aggregate(terms.rules, "fedavg", base, Memory(), open_totals(state, relay), None)
+    return Artifact.from_bytes(found.artifact, MAX_ARTIFACT).vector()

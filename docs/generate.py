@@ -17,7 +17,7 @@ from crimson_protocol.evidence import format as evidence
 from crimson_protocol.policy import bundle, document, update
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire import envelope, link, records
-from crimson_protocol.wire.messages import unmask
+from crimson_protocol.wire.messages import sketch, unmask
 from crimson_protocol.wire.records import Field, Record
 from crimson_protocol.wire.table import MESSAGES, MessageType, Role
 
@@ -112,8 +112,9 @@ def _record(record: type[Record]) -> str:
 def describe(bound: Field) -> str:
     """The bounds of a field in words."""
     match bound:
-        case records.UInt():
-            return f"integer, 0 to {_number(bound.maximum)}"
+        case records.UInt() | records.Int():
+            top = _number(bound.maximum)
+            return f"integer, {'-' + top if isinstance(bound, records.Int) else 0} to {top}"
         case records.Bytes():
             return f"{bound.length} bytes"
         case records.BytesUpTo():
@@ -196,7 +197,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "labels": label_table,
     "messages": message_table,
     "envelope": lambda: record_tables([envelope.Envelope]),
-    "fields": lambda: record_tables([*(m.record for m in MESSAGES), unmask.OpenedShares]),
+    "fields": lambda: record_tables(
+        [*(m.record for m in MESSAGES), unmask.OpenedShares, sketch.SketchedUpdate]
+    ),
     "bundle": lambda: record_tables([bundle.PolicyBundle, update.Trust]),
     "policy": lambda: record_tables([document.Policy]),
     "adoption": lambda: record_tables([link.Adopt, link.Tell]),

@@ -28,6 +28,7 @@ from crimson_protocol.cohort import corrupt_count
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.exposure import sketched_round
 from crimson_protocol.policy.access import AccessRules
 from crimson_protocol.policy.document import (
     POLICY_VERSION,
@@ -36,6 +37,8 @@ from crimson_protocol.policy.document import (
     ModelRules,
     Policy,
     RosterEntry,
+    ServerRules,
+    SketchRules,
 )
 from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.receipt import verify_receipt
@@ -106,6 +109,7 @@ def default_numbers(nodes: int, **changes: object) -> RoundNumbers:
         "corrupt": corrupt,
         "dropout": (1, 10),
         "noise_micro": 0,
+        "steps_cap": 0,
     }
     return RoundNumbers(**{**known, **changes})
 
@@ -120,10 +124,14 @@ def default_rules(numbers: RoundNumbers, **changes: object) -> ModelRules:
     known = {
         "model": MODEL,
         "strategy": "fedavg",
+        "alternatives": (),
         "loss": "squared-error",
         "robust_rule": "none",
         "robust_tolerance": 0,
+        "mixing": 0,
+        "radius_micro": 0,
         "enclave_clip": 0,
+        "server": ServerRules(),
         "numbers": numbers,
         "sketch": None,
         "privacy": None,
@@ -133,6 +141,16 @@ def default_rules(numbers: RoundNumbers, **changes: object) -> ModelRules:
         "initial_digest": model_digest(initial(numbers)),
     }
     return ModelRules(**{**known, **changes})
+
+
+def sketched_parties(nodes: int, seed: object = 0, **changes: object) -> "Parties":
+    """Parties whose one model is sketched every round: 8 buckets over 160 parameters, no bad node borne by default."""
+    known = {"sketch": SketchRules(8, 4, 1), "robust_rule": "sketch-filter"}
+    disclosures = {"simulated", "sketches"} | ({"no-corruption"} if nodes < 4 else set())
+    numbers = changes.pop("numbers", None) or default_numbers(nodes, parameters=160, counters=0)
+    return make_parties(
+        nodes, numbers, seed, **{**known, "disclosures": tuple(sorted(disclosures)), **changes}
+    )
 
 
 def initial(numbers: RoundNumbers) -> bytes:
@@ -206,6 +224,7 @@ def make_parties(
         evidence=evidence,
         enrolment=ENROLMENT,
         models=(rules,),
+        regrouping=0,
         reopens=(),
     )
     return Parties(governor, root, identities, encryptions, policy, sign_policy(governor, policy))
@@ -357,15 +376,31 @@ class Play:
         """What was said, with fields changed and signed anew by the enclave."""
         return [(recipient, self.forge(replace(parse(data), **changes))) for recipient, data in said]
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What the enclave says in the next round, in order."""
+        round_ = self.session.places.get(MODEL, (0, 0))[0] + 1
+        sketched = sketched_round(self.policy.rules(MODEL), round_)
+        return (
+            "offer",
+            "roster",
+            "shared",
+            "frozen",
+            *(["verdict"] if sketched else []),
+            "request",
+            "release",
+        )
+
     def until(self, phase: str, to: Iterable[int] | None = None) -> list[Said]:
         """Play honestly until the enclave has said `phase`, which is given and not delivered.
 
-        Phases: offer, roster, shared, frozen (Freeze and Verdict), request, release.
+        Phases: offer, roster, shared, frozen (Freeze and Verdict, or Freeze alone before sketches), verdict (after
+        sketches), request, release.
         """
         chosen = list(range(self.nodes)) if to is None else list(to)
         self.prepare()
-        said = self.open()
-        for name in ("offer", "roster", "shared", "frozen", "request", "release"):
+        stages, said = self.stages, self.open()
+        for name in stages:
             if name == phase:
                 return said
             self.deliver(said, chosen)
@@ -376,8 +411,8 @@ class Play:
         """A whole round with nodes that vanish; whether it was released to everybody else."""
         alive = set(range(self.nodes))
         self.prepare()
-        said = self.open()
-        for name in ("offer", "roster", "shared", "frozen", "request", "release"):
+        stages, said = self.stages, self.open()
+        for name in stages:
             self.deliver(said, sorted(alive))
             if name == "release":
                 break

@@ -10,9 +10,19 @@ from dataclasses import dataclass
 from crimson_enclave.rounds.advertise import take_advertise
 from crimson_enclave.rounds.confirm import take_confirm
 from crimson_enclave.rounds.share import take_share
+from crimson_enclave.rounds.sketch import take_sketch
 from crimson_enclave.rounds.submit import condemn_second_input, take_complaint, take_submit
 from crimson_enclave.rounds.unmask import take_unmask
-from crimson_enclave.state import Advertising, Confirming, Sharing, Spool, State, Submitting, Unmasking
+from crimson_enclave.state import (
+    Advertising,
+    Confirming,
+    Sharing,
+    Sketching,
+    Spool,
+    State,
+    Submitting,
+    Unmasking,
+)
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.phases import legal
 from crimson_protocol.policy.document import Policy
@@ -20,6 +30,7 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import Advertise
 from crimson_protocol.wire.messages.confirm import Confirm
 from crimson_protocol.wire.messages.share import Share
+from crimson_protocol.wire.messages.sketch import Sketch
 from crimson_protocol.wire.messages.submit import Complaint, Submit
 from crimson_protocol.wire.messages.unmask import Unmask
 from crimson_protocol.wire.records import Record
@@ -99,6 +110,8 @@ def _step(
             after, culprit = take_complaint(state, message, spool)
             code = Refusal.FALSE_COMPLAINT if culprit == _name(state, node) else Refusal.BAD_BOX
             return after, (Fault(culprit, code),) if culprit else ()
+        case Sketching(), Sketch():
+            return take_sketch(state, message), ()
         case Confirming(), Confirm():
             return take_confirm(state, frame.control, message), ()
         case Unmasking(), Unmask():

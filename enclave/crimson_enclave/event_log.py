@@ -1,5 +1,6 @@
 """The enclave's log: events as canonical leaves over the Merkle tree that checkpoints commit to."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from crimson_protocol.agreement import Terms
 from crimson_protocol.events import Decided, Event, Reported
 from crimson_protocol.log import MerkleLog, leaf_hash
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire import cbor
 from crimson_protocol.wire.messages.advertise import Checkpoint
 
 
@@ -62,6 +64,18 @@ class EventLog:
         offer = terms.offer
         place = offer.round, offer.attempt
         self.append(Event(kind, time, offer.model, *place, terms.offer_digest, None, code and code.value))
+
+    def charge(self, terms: Terms, charged: bytes, time: int) -> None:
+        """A round's privacy cost is charged; the leaf commits to the ledger's entry."""
+        offer, digest = terms.offer, hashlib.sha256(charged).digest()
+        self.append(Event("charge", time, offer.model, offer.round, offer.attempt, digest, None, None))
+
+    def flag(self, terms: Terms, nodes: tuple[int, ...], names: list[str], code: str, time: int) -> None:
+        """A filter flagged a group of nodes, one event each; what belongs to one group carries one digest."""
+        offer = terms.offer
+        group = hashlib.sha256(cbor.encode([terms.offer_digest, list(nodes)])).digest()
+        for name in names:
+            self.append(Event("flag", time, offer.model, offer.round, offer.attempt, group, name, code))
 
     def fault(self, terms: Terms | None, culprit: str | None, code: Refusal, time: int) -> None:
         """Somebody broke a rule."""

@@ -3,7 +3,17 @@
 from crimson_enclave.bindings import Bindings
 from crimson_enclave.session import Session
 
-_REPLACED = ("state", "previous", "lost", "released", "culprits", "reports", "fresh_until")
+_REPLACED = (
+    "state",
+    "previous",
+    "lost",
+    "released",
+    "culprits",
+    "reports",
+    "fresh_until",
+    "accounts",
+    "charge",
+)
 _LISTS = ("receipts", "faults")
 
 

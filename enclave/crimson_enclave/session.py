@@ -8,34 +8,34 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from crimson_enclave.access import release_decided, training_denied
+from crimson_enclave.access import training_denied
+from crimson_enclave.accounts import Accounts, refuse_broken_promises
 from crimson_enclave.bindings import Bindings, Lost
+from crimson_enclave.closing import confirm_closed, sketch_closed, submit_closed, unmask_closed
 from crimson_enclave.dispatch import GATEWAY, Fault, UntrustedFrame, open_message, receive
 from crimson_enclave.event_log import EventLog
 from crimson_enclave.instance import Clock, Instance
-from crimson_enclave.publish import publish
 from crimson_enclave.rounds.advertise import close_advertise, open_attempt
-from crimson_enclave.rounds.confirm import close_confirm
 from crimson_enclave.rounds.endorse import endorsements_needed, take_endorse
-from crimson_enclave.rounds.release import Observer, ReleaseFacts, release
+from crimson_enclave.rounds.release import Observer
 from crimson_enclave.rounds.share import close_share
-from crimson_enclave.rounds.submit import close_submit
 from crimson_enclave.state import (
     Aborted,
     Advertising,
     Confirming,
     Sharing,
+    Sketching,
     Spool,
     State,
     Submitting,
     Unmasking,
     terms_of,
 )
-from crimson_enclave.strategies import refuse_unavailable
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault, PeerFault, PolicyRefusal
 from crimson_protocol.events import Reported
 from crimson_protocol.policy.document import Policy
+from crimson_protocol.receipt import PrivacyCharge
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import Secret
@@ -60,8 +60,9 @@ class Session:
     `keep` makes the state durable; it is called before anything leaves that a restart must not forget.
     `released`: the model whose release ended the last attempt, to be said again after a restart. `fresh_until`:
     Unix seconds after which the policy may have been replaced without our knowing. `reports`: number of the
-    last of the gateway's reports in the log. `contents`: keys that published artifacts are encrypted under, for nodes
-    that join later.
+    last of the gateway's reports in the log. `accounts`: what each model has used up and remembers;
+    `charge`: that of the attempt whose shares are being opened. `contents`: keys that published artifacts are
+    encrypted under, for nodes that join later.
     """
 
     policy: Policy
@@ -87,20 +88,23 @@ class Session:
     culprits: frozenset[int] = frozenset()
     fresh_until: int = FOR_EVER
     reports: int = 0
+    accounts: Accounts = field(default_factory=Accounts, repr=False)
+    charge: PrivacyCharge | None = None
     heard: dict[bytes, None] = field(default_factory=dict, repr=False)
     noted: set[Fault] = field(default_factory=set, repr=False)
     notices: list[tuple[int | None, bytes]] = field(default_factory=list, repr=False)
     state: State | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for rules in self.policy.models:
-            refuse_unavailable(rules)
+        refuse_broken_promises(self.policy)
         self.log.boot(self.policy.digest(), self.clock())
 
-    def open(self, model: str, *, again: bool = False) -> bytes:
+    def open(self, model: str, *, again: bool = False, strategy: str | None = None) -> bytes:
         """Start an attempt and give its Offer: the next attempt of the round if `again`, else the next round.
 
-        Raises PolicyRefusal(EXPIRED) where the policy may have been replaced since, and CallerFault: NOT_ENDORSED
+        strategy: one of the alternatives that the policy allows, instead of its first choice. Raises PolicyRefusal:
+        EXPIRED where the policy may have been replaced since, UNSUPPORTED for a strategy that it does not allow,
+        BUDGET_EXHAUSTED or EXPOSURE_EXCEEDED where nothing is left for another round; and CallerFault: NOT_ENDORSED
         before q nodes vouched for this instance, AFTER_CONFIRM where an attempt was confirmed, so that no other may
         follow it.
         """
@@ -114,7 +118,11 @@ class Session:
         if again and not self.may_try_again(model):
             raise CallerFault(Refusal.AFTER_CONFIRM, "only an attempt that nobody confirmed is tried again")
         place = (round_, attempt + 1) if again else (round_ + 1, 1)
-        attester = self.instance.attester
+        rules, attester = self.policy.rules(model), self.instance.attester
+        # 1.2: no alternative that the governors did not sign, no round that budget or exposure have no room for.
+        if strategy not in (None, rules.strategy, *rules.alternatives):
+            raise PolicyRefusal(Refusal.UNSUPPORTED, f"the policy does not allow {strategy} for {model}")
+        self.accounts.refuse_round(rules, place[0])
         self.state, offer = open_attempt(
             self.policy,
             model,
@@ -127,6 +135,7 @@ class Session:
             self.instance.signing.round_signer,
             self.entropy,
             self._excluded(model, again=again),
+            strategy,
         )
         self.places[model], self.noted = place, set()
         self.lost = self.released = None
@@ -177,7 +186,7 @@ class Session:
                 Fault(GATEWAY, fault.code) if fault.code in MISPLACED else fault for fault in faults
             )
         for fault in faults:
-            self._fault(fault)
+            self.fault(fault)
         if isinstance(self.state, Aborted) and self.state is not before:
             self.notices = [*self._aborted(self.state)]
         if isinstance(self.state, Confirming) and len(self.state.confirmations) == 1:
@@ -195,7 +204,7 @@ class Session:
             self.endorsed.add(take_endorse(message, self.policy, self.instance.claims))
         except PeerFault as error:
             fault = Fault(error.culprit or GATEWAY, error.code)
-            self._fault(fault)
+            self.fault(fault)
         return (fault,) if fault else ()
 
     def _heard_before(self, control: bytes) -> bool:
@@ -211,17 +220,18 @@ class Session:
         match self.state:
             case Advertising():
                 self.state, roster = close_advertise(self.state)
-                return self._said("roster", [(None, roster)] if roster else [])
+                return self.said("roster", [(None, roster)] if roster else [])
             case Sharing():
                 self.state, shared = close_share(self.state)
-                return self._said("shared", shared or iter(()))
+                return self.said("shared", shared or iter(()))
             case Submitting():
-                return self._close_submit(self.state)
+                return submit_closed(self, self.state)
+            case Sketching():
+                return sketch_closed(self, self.state)
             case Confirming():
-                self.state, request = close_confirm(self.state)
-                return self._said("unmasking", [(None, request)] if request else [])
+                return confirm_closed(self, self.state)
             case Unmasking():
-                return self._release(self.state)
+                return unmask_closed(self, self.state)
             case _:
                 # An abort that a message caused is announced when its phase would have closed.
                 notices, self.notices = self.notices, []
@@ -234,64 +244,31 @@ class Session:
         abort = Abort(self.lost.offer_digest, Refusal.RESTARTED.value)
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
 
-    def _close_submit(self, state: Submitting) -> Outgoing:
-        offer = state.dealt.agreement.terms.offer
-        # 8.5: governors may free one round of a model from its earlier verdict, in the policy itself.
-        freed = self.policy.reopened(offer.model, offer.round, offer.model_digest)
-        earlier = None if freed else self.bound.on(offer)
-        if earlier is None:
-            self.state, messages = close_submit(state)
-        else:
-            self.state, messages = close_submit(state, earlier.cohort, earlier.proofs)
-        if isinstance(self.state, Confirming):
-            # 8.6: the access rules let such a result out, asked before anybody can confirm it.
-            decided = release_decided(self.policy, self.state.judged)
-            self.log.decision(decided, offer.model, (offer.round, offer.attempt), self.clock())
-            if not decided.allowed:
-                self.state = Aborted(state.dealt.agreement.terms, Refusal.ACCESS_DENIED, (), again=False)
-                return self._said("frozen", [])
-            self.bound.shown(self.state.judged)
-        return self._said("frozen", [(None, message) for message in messages or ()])
-
-    def _release(self, state: Unmasking) -> Outgoing:
-        judged, offer = state.judged, state.judged.agreement.terms.offer
-        facts = ReleaseFacts(self.instance.attester.isolated, self.previous, self.clock())
-        self.state = release(state, self.base(offer.model), self.spool, facts, self.observer)
-        if isinstance(self.state, Aborted):
-            self.bound.lost(judged, self.state, self.policy.name, len(self.policy.roster))
-            return self._said("release", [])
-        # The sums go before the result is copied, sealed and signed.
-        del state
-        content, signing = Secret.fresh(self.entropy), self.instance.signing
-        receipt, message = publish(self.state, self.policy, signing, self.log, content, self.entropy)
-        self.receipts.append(receipt)
-        self.previous = hashlib.sha256(receipt).digest()
-        self.published[offer.model], self.released = message, offer.model
-        self.contents[offer.model] = content
-        if self.state.judged.agreement.terms.rules.numbers.parameters:
-            self.artifacts[offer.model] = self.state.artifact
-        # Log leaf, next model and the release itself are one record: after a crash the same bytes go out.
-        self.keep(self)
-        return iter([(None, message)])
-
-    def _said(self, kind: str, messages: Iterable[tuple[int | None, bytes]]) -> Outgoing:
+    def said(self, kind: str, messages: Iterable[tuple[int | None, bytes]]) -> Outgoing:
+        """Log that the attempt moved on, or ended, and give what is to be said."""
         if isinstance(self.state, Aborted):
             return self._aborted(self.state)
         if self.state is not None:
             self.log.phase(kind, terms_of(self.state), self.clock())
-        if isinstance(self.state, Confirming):
+        if isinstance(self.state, Sketching | Confirming | Unmasking):
+            # A seed, a verdict and a charge are durable before anybody hears of them.
             self.keep(self)
         return iter(messages)
 
     def _aborted(self, state: Aborted) -> Outgoing:
         self.log.phase("abort", state.terms, self.clock(), state.code)
+        for nodes in state.flagged:
+            self.log.flag(
+                state.terms, nodes, [self.policy.name(node) for node in nodes], "sketch-sum", self.clock()
+            )
         for culprit in state.culprits:
-            self._fault(Fault(culprit, state.code))
+            self.fault(Fault(culprit, state.code))
         self.keep(self)
         abort = Abort(state.terms.offer_digest, state.code.value)
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
 
-    def _fault(self, fault: Fault) -> None:
+    def fault(self, fault: Fault) -> None:
+        """Log a fault."""
         # Once per attempt: a relay that repeats a message must not grow the log at will.
         if fault in self.noted:
             return

@@ -9,13 +9,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from crimson_enclave.aggregation.memory import Memory
 from crimson_enclave.sums import BucketSums
 from crimson_protocol.agreement import Agreement, Dealt, Terms
 from crimson_protocol.phases import EnclavePhase
 from crimson_protocol.receipt import Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
-from crimson_protocol.survivors import Judged
+from crimson_protocol.survivors import Frozen, Judged
 from crimson_protocol.wire.messages.advertise import Advertise
 from crimson_protocol.wire.messages.share import Manifest, RowLeaf, Share
 from crimson_protocol.wire.messages.submit import Submit
@@ -107,6 +111,29 @@ class Submitting:
 
 
 @dataclass(frozen=True)
+class Sketched:
+    """Sketches of the frozen vectors: the seed they were asked under, int64 (m,) a node, and the weight lane that each
+    node says it encoded."""
+
+    seed: bytes
+    values: Mapping[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    weights: Mapping[int, int] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Sketching:
+    """Freeze is out with a seed; sketches come in. `candidates`: whose vectors may be accepted."""
+
+    phase = EnclavePhase.SKETCHING
+    frozen: Frozen
+    secrets: RoundSecrets
+    dealings: Mapping[int, Dealing] = field(repr=False)
+    sums: BucketSums = field(repr=False)
+    candidates: frozenset[int]
+    sketched: Sketched
+
+
+@dataclass(frozen=True)
 class Confirming:
     """Freeze and Verdict are out; confirmations come in."""
 
@@ -116,6 +143,7 @@ class Confirming:
     dealings: Mapping[int, Dealing] = field(repr=False)
     sums: BucketSums = field(repr=False)
     confirmations: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    sketched: Sketched | None = None
 
 
 @dataclass(frozen=True)
@@ -129,16 +157,22 @@ class Unmasking:
     sums: BucketSums = field(repr=False)
     opened: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
     answered: frozenset[int] = frozenset()
+    sketched: Sketched | None = None
 
 
 @dataclass(frozen=True)
 class Released:
-    """The output and the receipt over it, not yet logged or published. `artifact` goes to the roster alone."""
+    """The output and the receipt over it, not yet logged or published. `artifact` goes to the roster alone.
+
+    memory: what the strategy carries into the next round. flagged: nodes of buckets beyond the norm bound.
+    """
 
     phase = EnclavePhase.RELEASED
     judged: Judged
     artifact: bytes = field(repr=False)
     receipt: Receipt
+    memory: Memory = field(default_factory=Memory, repr=False)
+    flagged: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,9 +185,10 @@ class Aborted:
     culprits: tuple[str, ...]
     again: bool
     proofs: tuple[bytes, ...] = field(default=(), repr=False)
+    flagged: tuple[tuple[int, ...], ...] = ()
 
 
-State = Advertising | Sharing | Submitting | Confirming | Unmasking | Released | Aborted
+State = Advertising | Sharing | Submitting | Sketching | Confirming | Unmasking | Released | Aborted
 
 
 def terms_of(state: State) -> Terms:
@@ -165,5 +200,7 @@ def terms_of(state: State) -> Terms:
             return state.agreement.terms
         case Submitting():
             return state.dealt.agreement.terms
+        case Sketching():
+            return state.frozen.dealt.agreement.terms
         case _:
             return state.judged.agreement.terms

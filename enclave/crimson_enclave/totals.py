@@ -16,10 +16,15 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class BucketTotal:
-    """One opened bucket: how many nodes were accepted in it, and its sum modulo 2^ring_bits."""
+    """One opened bucket: the nodes accepted in it, and its sum modulo 2^ring_bits."""
 
-    accepted: int
+    nodes: tuple[int, ...]
     words: Words = field(repr=False)
+
+    @property
+    def accepted(self) -> int:
+        """How many nodes the sum is over."""
+        return len(self.nodes)
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,33 @@ class Totals:
     buckets: Sequence[BucketTotal] = field(repr=False)
 
     @property
+    def accepted(self) -> int:
+        """How many nodes all sums are over."""
+        return sum(bucket.accepted for bucket in self.buckets)
+
+    @property
     def weight(self) -> int:
         """Sum of round(w_i / weight_cap * 2^value_bits) over accepted nodes."""
+        return sum(map(self.weight_of, self.buckets))
+
+    @property
+    def normalisation(self) -> int:
+        """Sum of round(w_i / weight_cap * |a_i|_1 / steps_cap * 2^value_bits), where the layout has such a lane."""
+        lane = self.layout.numbers.parameters + 1
+        return int(self._lanes(lane, lane + 1)[0])
+
+    def weight_of(self, bucket: BucketTotal) -> int:
+        """The weight lane of one bucket."""
         parameters = self.layout.numbers.parameters
-        return int(sum(self._lanes(parameters, parameters + 1)))
+        return int(self.lanes_of(bucket, parameters, parameters + 1)[0])
+
+    def parameters_of(self, bucket: BucketTotal) -> NDArray[np.int64]:
+        """The parameter lanes of one bucket, in quanta, shape (d,)."""
+        return self.lanes_of(bucket, 0, self.layout.numbers.parameters)
+
+    def lanes_of(self, bucket: BucketTotal, start: int, stop: int) -> NDArray[np.int64]:
+        """Body lanes [start, stop) of one bucket."""
+        return decode(self.layout.read(bucket.words, start, stop), self.layout.numbers.ring_bits)
 
     def parameter_blocks(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         """Blocks (start, stop, summed quanta) over the parameters of all buckets."""
@@ -43,7 +71,7 @@ class Totals:
 
     def counters(self) -> list[int]:
         """Every counter's exact sum over the accepted nodes."""
-        first, limbs = self.layout.numbers.parameters + 1, self.layout.limbs
+        first, limbs = self.layout.first_counter, self.layout.limbs
         lanes = [int(lane) for lane in self._lanes(first, self.layout.body)]
         starts = range(0, len(lanes), limbs)
         return [from_limbs(lanes[at : at + limbs], self.layout.numbers.value_bits) for at in starts]
@@ -51,7 +79,7 @@ class Totals:
     def _lanes(self, start: int, stop: int) -> NDArray[np.int64]:
         total = np.zeros(stop - start, np.int64)
         for bucket in self.buckets:
-            total += decode(self.layout.read(bucket.words, start, stop), self.layout.numbers.ring_bits)
+            total += self.lanes_of(bucket, start, stop)
         return total
 
 
@@ -84,3 +112,15 @@ def _check_range(layout: Layout, bucket: BucketTotal) -> None:
     weight = decode(layout.read(bucket.words, numbers.parameters, numbers.parameters + 1), numbers.ring_bits)
     if weight[0] < 0:
         raise PeerFault(Refusal.OUT_OF_RANGE, "the summed weight is negative")
+    if numbers.steps_cap:
+        _check_steps(layout, bucket, int(weight[0]))
+
+
+def _check_steps(layout: Layout, bucket: BucketTotal, weight: int) -> None:
+    """Every node takes 1 to steps_cap steps, so the normalisation lane lies between weight / steps_cap and weight;
+    each node's two lanes are rounded."""
+    lane = layout.numbers.parameters + 1
+    steps = int(decode(layout.read(bucket.words, lane, lane + 1), layout.numbers.ring_bits)[0])
+    least = weight / layout.numbers.steps_cap - bucket.accepted
+    if not least <= steps <= weight + bucket.accepted:
+        raise PeerFault(Refusal.OUT_OF_RANGE, "the summed steps are not those of 1 to steps_cap each")

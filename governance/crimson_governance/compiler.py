@@ -7,34 +7,25 @@ machine, which is how a governor checks that a draft is what the source says.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from crimson_governance.initial import initial_artifact
 from crimson_governance.outcome import BadSource
 from crimson_governance.public_files import read_public
 from crimson_governance.source.folder import ACCESS, SCHEMA, Source
-from crimson_governance.source.forms import ModelForm
+from crimson_governance.source.models import check_bounds, rules_of, start_of
 from crimson_governance.source.plans import compile_plan
-from crimson_governance.source.reading import Filled
-from crimson_protocol.artifact import MAX_PARAMETERS, Artifact
-from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.access import AccessRules
 from crimson_protocol.policy.document import (
     MAX_POLICY,
     POLICY_VERSION,
     EnrolmentRules,
     EvidenceRules,
-    ModelRules,
     OperatorEntry,
     Policy,
-    PrivacyRules,
     ReopenOrder,
     RosterEntry,
-    SketchRules,
 )
 from crimson_protocol.policy.plan import MAX_PLAN, TrainingPlan
 from crimson_protocol.transcript import model_digest
-from crimson_protocol.wire.messages.advertise import RoundNumbers
-from crimson_protocol.wire.records import Record
 
 DAY = 86_400
 LONGEST_DAYS = 3650
@@ -55,8 +46,8 @@ def compile_source(source: Source, serial: int, now: int) -> Compiled:
     keys that holds none. Whether the policy is sound is another question: crimson_protocol.policy.soundness.
     """
     plans = {name: compile_plan(filled) for name, filled in source.models.items()}
-    starts = {name: _start(source, name, plans) for name in plans}
-    models = [_model(filled, plans[name], starts[name]) for name, filled in sorted(source.models.items())]
+    starts = {name: start_of(source.models, name, plans) for name in plans}
+    models = [rules_of(filled, plans[name], starts[name]) for name, filled in sorted(source.models.items())]
     form = source.federation.form
     policy = Policy(
         version=POLICY_VERSION,
@@ -74,99 +65,28 @@ def compile_source(source: Source, serial: int, now: int) -> Compiled:
         evidence=_evidence(source),
         enrolment=EnrolmentRules(form.enrolment.approvals, tuple(form.enrolment.kinds)),
         models=tuple(models),
+        regrouping=form.regrouping,
         reopens=_reopens(source),
     )
-    _check_bounds(policy, "the policy", MAX_POLICY)
+    check_bounds(policy, "the policy", MAX_POLICY)
     return Compiled(policy, {model_digest(start): start for start in starts.values()})
 
 
 def artifacts_of(policy: Policy) -> dict[bytes, bytes]:
     """The artifacts that a compiled policy's models start from, by digest, made anew from their plans.
 
-    Raises BadSource where a model starts from another artifact than one of zeros.
+    Raises BadSource where a model starts from another artifact than its plan and name give.
     """
     plans = {rules.model: TrainingPlan.from_bytes(rules.plan, MAX_PLAN) for rules in policy.models}
     found = {}
     for rules in policy.models:
-        start = initial_artifact(plans[rules.base or rules.model].parameters)
+        name = rules.base or rules.model
+        start = initial_artifact(plans[name], name)
         if model_digest(start) != rules.initial_digest:
-            raise BadSource(f"{rules.model} does not start from zeros", "compile the policy from its source")
+            text = f"{rules.model} does not start from what its plan gives"
+            raise BadSource(text, "compile the policy from its source")
         found[rules.initial_digest] = start
     return found
-
-
-def initial_artifact(parameters: int) -> bytes:
-    """A model before anything was learnt: zeros."""
-    return Artifact.of(np.zeros(parameters, np.float32)).to_bytes()
-
-
-def _start(source: Source, name: str, plans: Mapping[str, TrainingPlan]) -> bytes:
-    """The artifact that a model's first round starts from: its own, or that of the model it is based on."""
-    filled = source.models[name]
-    base, scale = filled.form.base, filled.form.plan.scale_model
-    if base is not None and base not in plans:
-        raise filled.fault(("base",), f"there is no model {base!r}")
-    if scale is not None and (scale not in plans or plans[scale].task != "moments"):
-        raise filled.fault(("plan", "scale_model"), f"{scale!r} is no model with the task moments")
-    for key, other in (("base", base), ("scale_model", scale)):
-        if other is not None and _features(plans[other]) != _features(plans[name]):
-            place = (key,) if key == "base" else ("plan", key)
-            raise filled.fault(
-                place, f"{other} has other features than {name}: both need the same, in one order"
-            )
-    parameters = plans[base or name].parameters
-    if 4 * parameters > MAX_PARAMETERS:
-        raise filled.fault(("plan",), f"{parameters} parameters are more than a model may have")
-    return initial_artifact(parameters)
-
-
-def _features(plan: TrainingPlan) -> tuple[object, ...]:
-    """What coefficients and moments belong to, in order."""
-    return plan.numeric, plan.categorical
-
-
-def _model(filled: Filled[ModelForm], plan: TrainingPlan, start: bytes) -> ModelRules:
-    form, numbers = filled.form, filled.form.numbers
-    rules = ModelRules(
-        model=form.model,
-        strategy=form.strategy,
-        loss=form.loss,
-        robust_rule=form.robust.rule,
-        robust_tolerance=form.robust.tolerance,
-        enclave_clip=int(form.robust.enclave_clip),
-        numbers=RoundNumbers(
-            parameters=plan.parameters,
-            counters=plan.counters,
-            slices=numbers.slices,
-            ring_bits=numbers.ring_bits,
-            value_bits=numbers.value_bits,
-            clip_micro=numbers.clip,
-            weight_cap=numbers.weight_cap,
-            bucket_size=numbers.bucket_size,
-            min_cohort=numbers.min_cohort,
-            corrupt=numbers.corrupt,
-            dropout=numbers.dropout,
-            noise_micro=numbers.noise,
-        ),
-        sketch=SketchRules(form.sketch.buckets, form.sketch.rows) if form.sketch else None,
-        privacy=_privacy(form),
-        disclosures=tuple(form.disclosures),
-        plan=plan.to_bytes(),
-        base=form.base,
-        initial_digest=model_digest(start),
-    )
-    _check_bounds(rules, filled.name, MAX_POLICY)
-    return rules
-
-
-def _privacy(form: ModelForm) -> PrivacyRules | None:
-    if form.privacy is None:
-        return None
-    found = form.privacy
-    per_bucket = int(found.noise_per_bucket)
-    return PrivacyRules(
-        found.unit, found.epsilon, found.delta_exponent, found.noise, per_bucket, found.charge
-    )
 
 
 def _operators(source: Source) -> tuple[OperatorEntry, ...]:
@@ -214,11 +134,3 @@ def _expires(source: Source, now: int) -> int:
     if form.lifetime_days is None or not 1 <= form.lifetime_days <= LONGEST_DAYS:
         raise filled.fault(("lifetime_days",), f"a policy lasts 1 to {LONGEST_DAYS} days")
     return now + DAY * form.lifetime_days
-
-
-def _check_bounds(record: Record, name: str, cap: int) -> None:
-    """BadSource where a record breaks a bound that its own parser checks."""
-    try:
-        type(record).from_bytes(record.to_bytes(), cap)
-    except PeerFault as fault:
-        raise BadSource(f"{name}: {fault.text}", "docs/PROTOCOL.md, Policy, lists every bound") from None

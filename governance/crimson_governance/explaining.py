@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crimson_governance.budgets import budget_figures
 from crimson_governance.changes.of_policy import Edition, key_words
 from crimson_governance.figures import (
     bucket_figures,
     cohort_figures,
-    decimal_in_words,
     micro_in_words,
     odds_in_words,
+    robust_figures,
+    sketch_figures,
 )
+from crimson_governance.model_words import budget_words, robust_words, sketch_words, strategy_words
 from crimson_governance.outcome import Refused
 from crimson_governance.vocabulary import (
     DISCLOSURES,
     STATUSES,
-    STRATEGIES,
     TASKS,
     counted,
     date_of,
@@ -24,7 +26,7 @@ from crimson_governance.vocabulary import (
 from crimson_protocol.policy.access import Decision
 from crimson_protocol.policy.decisions import may_export, may_join, may_release, may_start, may_train
 from crimson_protocol.policy.document import ModelRules, Policy, RosterEntry
-from crimson_protocol.policy.plan import MAX_PLAN, TrainingPlan
+from crimson_protocol.policy.plan import MAX_PLAN, TRAINED, TrainingPlan
 
 FIRST_ROUND = 1
 
@@ -46,7 +48,10 @@ def explain(edition: Edition) -> list[Section]:
 
 def explain_model(policy: Policy, rules: ModelRules) -> Section:
     """One model: what is computed, what is seen, how many may drop or collude, what is disclosed."""
-    sentences = [*_training(rules), *_cohort(policy, rules), *_sight(policy, rules), *_privacy(rules)]
+    sentences = [*_training(rules), *strategy_words(rules), *_cohort(policy, rules), *_sight(policy, rules)]
+    sentences += robust_words(rules, robust_figures(policy, rules))
+    sentences += sketch_words(rules, sketch_figures(rules))
+    sentences += budget_words(rules, budget_figures(policy, rules))
     sentences += [f"Declared: {name} — {DISCLOSURES[name]}." for name in rules.disclosures]
     return Section(f"Model {rules.model}", (*sentences, *_release(policy, rules)))
 
@@ -133,14 +138,46 @@ def _training(rules: ModelRules) -> list[str]:
     ]
     if plan.scale_model:
         sentences.append(f"Features are standardised by what {plan.scale_model} released.")
-    if plan.task == "cox":
-        rate, l2 = micro_in_words(plan.learning_rate_micro), micro_in_words(plan.l2_micro)
-        sentences.append(
-            f"A round takes {counted(plan.steps, 'step')} with learning rate {rate} and l2 {l2}."
-        )
+    if plan.ranges:
+        sentences.append(f"Numbers are scaled by public ranges: {listed(_ranges(plan))}.")
+    if plan.task in TRAINED:
+        sentences += _steps(rules, plan)
     if rules.base:
         sentences.append(f"It starts from the current {rules.base}.")
-    return [*sentences, f"The enclave {STRATEGIES[rules.strategy]}."]
+    return sentences
+
+
+def _ranges(plan: TrainingPlan) -> list[str]:
+    return [
+        f"{column} from {micro_in_words(item.low_micro)} to {micro_in_words(item.high_micro)}"
+        for column, item in zip(plan.numeric, plan.ranges, strict=True)
+    ]
+
+
+def _steps(rules: ModelRules, plan: TrainingPlan) -> list[str]:
+    """How a node moves the model, and what the model looks like."""
+    rate, l2 = micro_in_words(plan.learning_rate_micro), micro_in_words(plan.l2_micro)
+    if rules.privacy is not None and rules.privacy.unit == "record":
+        sentences = [f"A round takes one step, in the enclave, over the sites' summed slopes, with l2 {l2}."]
+    else:
+        kind = "pass" if plan.batch else "step"
+        steps = counted(plan.steps, kind, "passes" if plan.batch else None)
+        batches = f", {plan.batch} rows at a time" if plan.batch else ""
+        sentences = [f"A round takes {steps} with learning rate {rate} and l2 {l2}{batches}."]
+    if plan.momentum_micro:
+        sentences.append(f"Local steps have momentum {micro_in_words(plan.momentum_micro)}.")
+    if plan.proximal_micro:
+        held = micro_in_words(plan.proximal_micro)
+        sentences.append(f"They are held near the last model, with weight {held}.")
+    if plan.cuts_micro:
+        cuts = listed([micro_in_words(cut) for cut in plan.cuts_micro])
+        layers = (
+            "layers of " + listed([str(width) for width in plan.hidden]) + " units" if plan.hidden else ""
+        )
+        sentences.append(f"Time is cut at {cuts}; {f'hidden {layers}' if layers else 'the model is linear'}.")
+    if not plan.losses:
+        sentences.append("Updates carry no loss.")
+    return sentences
 
 
 def _cohort(policy: Policy, rules: ModelRules) -> list[str]:
@@ -165,21 +202,7 @@ def _sight(policy: Policy, rules: ModelRules) -> list[str]:
             f"The enclave sees {counted(buckets.count, 'sum')} over buckets of {size} nodes; that a bucket holds more "
             f"colluding nodes than allowed for: {odds_in_words(buckets.odds)}."
         )
-    sentences = [seen, "The gateway sees masked vectors alone."]
-    if rules.sketch:
-        sentences.append(f"The enclave also sees a sketch of each update in {rules.sketch.buckets} numbers.")
-    return sentences
-
-
-def _privacy(rules: ModelRules) -> list[str]:
-    if rules.privacy is None:
-        return ["There is no differential privacy: a release is exact."]
-    found = rules.privacy
-    epsilon = decimal_in_words(found.epsilon_thousandths, 3)
-    return [
-        f"The privacy budget of each {found.unit} is epsilon {epsilon} with delta 10^-{found.delta_exponent} over all "
-        "rounds; what one round takes of it is known once the ledger is built."
-    ]
+    return [seen, "The gateway sees masked vectors alone."]
 
 
 def _release(policy: Policy, rules: ModelRules) -> list[str]:

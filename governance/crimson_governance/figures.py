@@ -1,4 +1,5 @@
-"""What a model's numbers come to: thresholds, how many may drop, how likely a bucket is too corrupt.
+"""What a model's numbers come to: thresholds, how many may drop, how likely a bucket is too corrupt, how many bad
+values a robust rule bears, how much of an update sketches show.
 
 Exact throughout; only `in_words` rounds, for people.
 """
@@ -8,6 +9,8 @@ from fractions import Fraction
 
 from crimson_protocol import cohort
 from crimson_protocol.errors import PolicyRefusal
+from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, EXPOSURE_WARNING_MICRO, exposure_micro
+from crimson_protocol.policy.combinations import COMPARING, NEAREST
 from crimson_protocol.policy.document import ModelRules, Policy
 
 RARE = Fraction(1, 1000)
@@ -38,6 +41,38 @@ class BucketFigures:
     count: int
     floor: int
     odds: Fraction
+
+
+@dataclass(frozen=True)
+class RobustFigures:
+    """What a robust rule compares: `values` of `what`, of which it is asked to bear `tolerance` bad ones and could
+    bear `most`. A policy that asks for more is refused."""
+
+    what: str
+    values: int
+    tolerance: int
+    most: int
+
+
+@dataclass(frozen=True)
+class SketchFigures:
+    """Sketches of one model. share: of an update that one sketch shows, in millionths. `warned` and `last`: sketched
+    rounds after which governors should think again, and after which no other is made; `every` rounds one is."""
+
+    share_micro: int
+    every: int
+    warned: int
+    last: int
+
+    @property
+    def warned_round(self) -> int:
+        """The round with the sketch that reaches the warning."""
+        return (self.warned - 1) * self.every + 1
+
+    @property
+    def last_round(self) -> int:
+        """The last round before one that would be refused its sketch."""
+        return self.last * self.every
 
 
 def cohort_figures(policy: Policy, rules: ModelRules) -> list[CohortFigures]:
@@ -82,6 +117,28 @@ def bucket_figures(policy: Policy, rules: ModelRules) -> BucketFigures | None:
     return BucketFigures(size, count, floor, min(Fraction(1), count * each))
 
 
+def robust_figures(policy: Policy, rules: ModelRules) -> RobustFigures | None:
+    """Figures of the robust rule; None where there is none, or where it judges each value by itself."""
+    nodes, size = len(policy.members(rules.model)), rules.numbers.bucket_size
+    if rules.robust_rule == "sketch-filter":
+        return RobustFigures("sketches", nodes, rules.robust_tolerance, (nodes - 3) // 2)
+    if rules.robust_rule not in COMPARING or not size:
+        return None
+    values = nodes // size
+    most = (values - (3 if rules.robust_rule in NEAREST else 1)) // 2
+    what = "single updates" if size == 1 else "bucket means"
+    return RobustFigures(what, values, rules.robust_tolerance, most)
+
+
+def sketch_figures(rules: ModelRules) -> SketchFigures | None:
+    """Figures of the sketches; None where there are none."""
+    share = exposure_micro(rules)
+    if rules.sketch is None or not share:
+        return None
+    warned = -(-EXPOSURE_WARNING_MICRO // share)
+    return SketchFigures(share, rules.sketch.every, warned, EXPOSURE_LIMIT_MICRO // share)
+
+
 def odds_in_words(odds: Fraction) -> str:
     """A probability as "never", "always" or "1 in N"."""
     if not odds:
@@ -100,8 +157,8 @@ def micro_in_words(value: int) -> str:
 
 def decimal_in_words(value: int, places: int) -> str:
     """An integer in units of 10^-places as a plain decimal without trailing zeros."""
-    whole, rest = divmod(value, 10**places)
-    return f"{whole}.{rest:0{places}d}".rstrip("0").rstrip(".")
+    whole, rest = divmod(abs(value), 10**places)
+    return f"{'-' if value < 0 else ''}{whole}.{rest:0{places}d}".rstrip("0").rstrip(".")
 
 
 def share_in_words(share: tuple[int, int]) -> str:

@@ -3,17 +3,24 @@
 from dataclasses import dataclass
 from typing import Any
 
+from crimson_governance.accounting import overspent
+from crimson_governance.budgets import BudgetFigures, budget_figures
 from crimson_governance.changes.of_policy import Edition
 from crimson_governance.figures import (
     RARE,
     BucketFigures,
     CohortFigures,
+    RobustFigures,
+    SketchFigures,
     bucket_figures,
     cohort_figures,
-    decimal_in_words,
     odds_in_words,
+    robust_figures,
+    sketch_figures,
 )
-from crimson_governance.vocabulary import DISCLOSURES, STRATEGIES_THAT_RUN, counted, listed
+from crimson_governance.model_words import budget_words, robust_words, sketch_words, strategy_words
+from crimson_governance.vocabulary import DISCLOSURES, counted
+from crimson_protocol.policy.combinations import COMPARING
 from crimson_protocol.policy.decisions import may_release, may_start
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.policy.soundness import reasons
@@ -31,7 +38,10 @@ class ModelReport:
     nodes: int
     cohorts: tuple[CohortFigures, ...]
     buckets: BucketFigures | None
-    privacy: str | None
+    robust: RobustFigures | None
+    sketches: SketchFigures | None
+    budget: BudgetFigures | None
+    words: tuple[str, ...]
     disclosures: tuple[str, ...]
 
     def to_plain(self) -> dict[str, Any]:
@@ -50,7 +60,10 @@ class ModelReport:
             "nodes": self.nodes,
             "cohorts": [vars(row) for row in self.cohorts],
             "buckets": buckets,
-            "privacy": self.privacy,
+            "robust": vars(self.robust) if self.robust else None,
+            "sketches": vars(self.sketches) if self.sketches else None,
+            "privacy": vars(self.budget) if self.budget else None,
+            "words": list(self.words),
             "disclosures": {name: DISCLOSURES[name] for name in self.disclosures},
         }
 
@@ -66,7 +79,7 @@ class Report:
 
 def lint(edition: Edition, now: int) -> Report:
     """The report on a policy at `now` (Unix seconds)."""
-    policy, found = edition.policy, tuple(reasons(edition.policy))
+    policy, found = edition.policy, tuple(reasons(edition.policy) or _overspent(edition.policy))
     if found:
         # Figures of an unsound policy would be read as if they meant something.
         return Report(found, (), tuple(_governance_warnings(edition, now)))
@@ -76,24 +89,29 @@ def lint(edition: Edition, now: int) -> Report:
     return Report((), tuple(_model(policy, rules) for rules in policy.models), tuple(warnings))
 
 
+def _overspent(policy: Policy) -> list[str]:
+    """U21, which only governors check: the protocol has no accountant."""
+    found = ((rules.model, overspent(rules)) for rules in policy.models)
+    return [f"{model}: {reason}" for model, reason in found if reason is not None]
+
+
 def _model(policy: Policy, rules: ModelRules) -> ModelReport:
+    robust, sketches, budget = (
+        robust_figures(policy, rules),
+        sketch_figures(rules),
+        budget_figures(policy, rules),
+    )
+    words = [*strategy_words(rules), *robust_words(rules, robust), *sketch_words(rules, sketches)]
     return ModelReport(
         model=rules.model,
         nodes=len(policy.members(rules.model)),
         cohorts=tuple(cohort_figures(policy, rules)),
         buckets=bucket_figures(policy, rules),
-        privacy=_privacy(rules),
+        robust=robust,
+        sketches=sketches,
+        budget=budget,
+        words=(*words, *budget_words(rules, budget)),
         disclosures=rules.disclosures,
-    )
-
-
-def _privacy(rules: ModelRules) -> str | None:
-    if rules.privacy is None:
-        return None
-    epsilon = decimal_in_words(rules.privacy.epsilon_thousandths, 3)
-    return (
-        f"budget of each {rules.privacy.unit}: epsilon {epsilon}, delta 10^-{rules.privacy.delta_exponent}, over all "
-        "rounds; what a round takes of it follows with the ledger"
     )
 
 
@@ -136,8 +154,7 @@ def _model_warnings(policy: Policy, rules: ModelRules) -> list[str]:
     if buckets is not None and buckets.odds > RARE:
         odds = odds_in_words(buckets.odds)
         found.append(f"a bucket holds more corrupt nodes than it allows for with probability {odds}")
-    if missing := _not_implemented(rules):
-        found.append(f"no enclave of this version runs {listed(missing)}: it refuses the policy")
+    found += _robust_warnings(rules) + _sketch_warnings(rules) + _budget_warnings(policy, rules)
     starters = [
         item.name for item in policy.operators if may_start(policy, item, rules.model, FIRST_ROUND).allowed
     ]
@@ -171,15 +188,42 @@ def _liveness(policy: Policy, rules: ModelRules) -> list[str]:
     return found
 
 
-def _not_implemented(rules: ModelRules) -> list[str]:
-    """What the enclaves of this version refuse (docs/PROTOCOL.md, Knobs)."""
-    found = [] if rules.strategy in STRATEGIES_THAT_RUN else [f"the strategy {rules.strategy}"]
-    if rules.robust_rule != "none":
-        found.append(f"the rule {rules.robust_rule}")
-    if rules.enclave_clip:
-        found.append("clipping in the enclave")
-    if rules.sketch is not None:
-        found.append("sketches")
-    if rules.privacy is not None or rules.numbers.noise_micro:
-        found.append("differential privacy")
+def _robust_warnings(rules: ModelRules) -> list[str]:
+    found = []
+    if rules.robust_rule in COMPARING and not rules.robust_tolerance:
+        found.append(f"{rules.robust_rule} is asked to bear no bad value: set a tolerance")
+    if rules.robust_rule == "none" and rules.numbers.bucket_size is not None:
+        found.append("the enclave sees sums over buckets, and no robust rule makes use of them")
+    return found
+
+
+def _sketch_warnings(rules: ModelRules) -> list[str]:
+    figures = sketch_figures(rules)
+    if figures is None:
+        return []
+    found = ["nodes that the sketch filter flags are left out, and honest ones may be among them"]
+    rounds, limit = counted(figures.warned_round, "round"), counted(figures.last_round, "round")
+    if not figures.last:
+        found.append("one sketch shows more of an update than sketches ever may: no round would be sketched")
+    else:
+        found.append(
+            f"sketches show a tenth of an update after {rounds}; after {limit} rounds end in a refusal"
+        )
+    return found
+
+
+def _budget_warnings(policy: Policy, rules: ModelRules) -> list[str]:
+    figures, found = budget_figures(policy, rules), []
+    if figures is None:
+        return []
+    if figures.noise_to_signal > 1:
+        length = f"{figures.noise_to_signal:.3g} times as long as an update can be"
+        found.append(f"noise on the mean is {length}: it learns little or nothing, whatever is released")
+    if not figures.rare_enough:
+        found.append(
+            f"delta 10^-{figures.delta_exponent} is not below 1 in {figures.units}, the {figures.unit}s that it "
+            "protects: one of them may be shown whole"
+        )
+    if figures.unit == "node":
+        found.append("each node is protected as a whole, and its records only along with it")
     return found

@@ -7,6 +7,8 @@ TASKS = {
     "moments": "counts its training rows and adds up each feature and its square, so that all sites can scale alike",
     "cox": "trains a Cox regression on its own training rows",
     "cox-score": "scores the model on its own held-out rows: concordance and Brier sums",
+    "hazard": "trains a discrete-time hazard on its own training rows, bin by bin of public time",
+    "hazard-score": "scores the hazard on its own held-out rows: concordance and Brier sums",
 }
 STRATEGIES = {
     "sum": "releases the exact sum of the nodes' counters",
@@ -16,6 +18,17 @@ STRATEGIES = {
     "fedavgm": "moves the model by the mean update, with momentum",
     "fedadam": "moves the model by Adam on the mean update",
     "fedyogi": "moves the model by Yogi on the mean update",
+}
+ROBUST_RULES = {
+    "none": "Bad updates are not looked for",
+    "norm-bound": "Whatever is longer than honest nodes may send is left out",
+    "trimmed-mean": "Coordinate by coordinate the largest and the smallest values are left out, and the rest averaged",
+    "median": "Coordinate by coordinate the middle value counts",
+    "geometric-median": "The point with the least total distance to all values counts",
+    "krum": "The one value that is closest to its neighbours counts",
+    "multi-krum": "The values that are closest to their neighbours are averaged",
+    "centered-clipping": "Values far from the last change are pulled towards it before they are averaged",
+    "sketch-filter": "Nodes whose sketches stand out by length, direction or distance are left out of the round",
 }
 DISCLOSURES = {
     "small-buckets": "inside the enclave, sums over fewer nodes than usually demanded can be seen",
@@ -29,8 +42,6 @@ STATUSES = {
     "suspended": "may not take part until the governors say so",
     "revoked": "may never take part again under these keys",
 }
-# What the enclaves of this version refuse to run (docs/PROTOCOL.md, Knobs); a policy may name it before they can.
-STRATEGIES_THAT_RUN = frozenset({"sum", "fedavg"})
 
 
 def date_of(seconds: int) -> str:

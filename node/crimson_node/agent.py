@@ -16,8 +16,9 @@ from crimson_node.rounds.confirm import confirm, take_freeze
 from crimson_node.rounds.endorse import endorse
 from crimson_node.rounds.release import adopt, reopen, take_release
 from crimson_node.rounds.share import share
-from crimson_node.rounds.submit import Masked, Witness, submit
-from crimson_node.rounds.unmask import unmask, unmask_again
+from crimson_node.rounds.sketch import answer_freeze
+from crimson_node.rounds.submit import Encoder, Masked, Witness, submit
+from crimson_node.rounds.unmask import charge, unmask, unmask_again
 from crimson_node.seen import Entry, PolicySeen, Seen, VectorSent
 from crimson_node.state import (
     Advertised,
@@ -71,11 +72,13 @@ class Agent:
         clock: Callable[[], int],
         entropy: Entropy,
         witness: Witness | None = None,
+        encode: Encoder | None = None,
     ) -> None:
         self.member = member
         self.state: State = Withdrawn("not prepared")
         self._journal, self.outbox = journal, Outbox(outbox)
         self._clock, self._entropy, self._witness = clock, entropy, witness
+        self._encode = encode
         self._challenge, self._relay_round = b"", 0
         self.kept: Kept | None = None
         policy = member.policy
@@ -207,16 +210,16 @@ class Agent:
             case SharesDealt(), Shared():
                 return self._submit(self.state, message)
             case Submitted(), Freeze():
-                state, reply = take_freeze(self.state, member, message), None
+                state, reply = self._freeze(self.state, message, now)
             case FrozenInputs(), Verdict():
                 state, entry, reply = confirm(self.state, member, seen, message)
                 self._journal.append(entry, now)
             case Confirmed(), UnmaskRequest():
-                state, reply = unmask(self.state, member, message)
+                state, reply = self._unmask(self.state, message, now)
             case Opened(), UnmaskRequest():
                 return Reply(unmask_again(self.state, message))
             case Confirmed() | Opened(), Release():
-                state, entry = take_release(self.state, member, message)
+                state, entry = take_release(self.state, member, seen, message)
                 reply = None
                 self._journal.append(entry, now)
             case _, Abort():
@@ -228,9 +231,23 @@ class Agent:
         self.state = state
         return Reply(reply) if reply is not None else None
 
+    def _freeze(self, state: Submitted, message: Freeze, now: int) -> tuple[FrozenInputs, bytes | None]:
+        after = take_freeze(state, self.member, message)
+        sketched, reply = answer_freeze(state, after, self.member, self.seen, message)
+        if sketched is not None:
+            self._journal.append(sketched, now)
+        return after, reply
+
+    def _unmask(self, state: Confirmed, message: UnmaskRequest, now: int) -> tuple[Opened, bytes]:
+        after, reply = unmask(state, self.member, message)
+        charged = charge(after.judged)
+        if charged is not None:
+            self._journal.append(charged, now)
+        return after, reply
+
     def _submit(self, state: SharesDealt, message: Shared) -> Reply:
         fill = keystream_fill(Secret.fresh(self._entropy), state.agreement.terms.offer.suite)
-        after, sent = submit(state, self.member, message, fill, self._witness)
+        after, sent = submit(state, self.member, message, fill, self._witness, self._encode)
         if isinstance(sent, Masked):
             # The bytes and their entry are durable before the secrets that made them are forgotten.
             self._keep(sent)

@@ -1,7 +1,8 @@
 """From an update to the lanes of a vector: clip, weight, round, lay out. Nothing here is masked yet.
 
 A node encodes (w / weight_cap) · clip(update), so the clip bounds the encoded, weighted vector; the
-weight lane holds round(w / weight_cap · 2^value_bits); each counter is spread over exact limbs.
+weight lane holds round(w / weight_cap · 2^value_bits), the normalisation lane the same times |a|_1 / steps_cap
+before it is rounded; each counter is spread over exact limbs.
 """
 
 import numpy as np
@@ -35,6 +36,12 @@ def encode_update(update: Update, layout: Layout, fill: Fill) -> Words:
             view[:] = 0
     weight = round(update.weight / numbers.weight_cap * 2**numbers.value_bits)
     lanes = [weight]
+    if numbers.steps_cap:
+        lanes.append(
+            round(
+                update.weight / numbers.weight_cap * update.steps / numbers.steps_cap * 2**numbers.value_bits
+            )
+        )
     for counter in update.counters:
         lanes += to_limbs(counter, numbers.value_bits, layout.limbs)
     # Negative top limbs are two's complement modulo 2^32, like every other lane.

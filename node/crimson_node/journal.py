@@ -17,7 +17,9 @@ from crimson_node.seen import (
     InstanceEndorsed,
     OfferSeen,
     PolicySeen,
+    ReleaseCharged,
     Seen,
+    UpdateSketched,
     VectorSent,
     VerdictConfirmed,
     VerdictReleased,
@@ -34,6 +36,8 @@ KINDS: dict[str, type[Record]] = {
     "vector": VectorSent,
     "confirmed": VerdictConfirmed,
     "released": VerdictReleased,
+    "sketched": UpdateSketched,
+    "charged": ReleaseCharged,
 }
 _KIND_OF = {record: kind for kind, record in KINDS.items()}
 MAX_ENTRY = 1 << 20

@@ -28,7 +28,8 @@ class Update:
     """A trained contribution, made on the artifact whose digest it names. Never leaves the node unmasked.
 
     parameters: float vector (d,), the change to the model. weight: rows it stands for. counters: exact
-    integers in the order of the plan. Its text shows nothing of its values.
+    integers in the order of the plan. steps: |a|_1 of the local steps that `parameters` were divided by (FedNova).
+    Its text shows nothing of its values.
     """
 
     model: str
@@ -36,3 +37,4 @@ class Update:
     parameters: NDArray[np.float32] = field(repr=False)
     weight: int = field(repr=False)
     counters: tuple[int, ...] = field(default=(), repr=False)
+    steps: float = field(default=1.0, repr=False)

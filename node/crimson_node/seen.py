@@ -78,7 +78,38 @@ class VerdictReleased(Record):
     checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
 
 
-Entry = PolicySeen | InstanceEndorsed | OfferSeen | VectorSent | VerdictConfirmed | VerdictReleased
+@dataclass(frozen=True)
+class UpdateSketched(Record):
+    """The enclave sees a sketch of this node's update: m/d of it, in millionths."""
+
+    model: Name
+    round: Count
+    attempt: Count
+    model_digest: Digest
+    micro: Count
+
+
+@dataclass(frozen=True)
+class ReleaseCharged(Record):
+    """This node opened shares for a private release: whatever becomes of it, its cost is spent."""
+
+    model: Name
+    round: Count
+    attempt: Count
+    multiplier_micro: Count
+    sampling_micro: Count
+
+
+Entry = (
+    PolicySeen
+    | InstanceEndorsed
+    | OfferSeen
+    | VectorSent
+    | VerdictConfirmed
+    | VerdictReleased
+    | UpdateSketched
+    | ReleaseCharged
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +117,9 @@ class Seen:
     """High-water marks. `bound` holds, per model and its digest, the last confirmed verdict.
 
     It stays after the release: exact sums over two cohorts on one model differ by single sites. Training
-    moves on to another digest with every release, so it is held to nothing.
+    moves on to another digest with every release, so it is held to nothing. `exposure`: what sketches have shown of
+    a model's updates, in millionths, over all rounds. `sketches`: how many of the update on one digest. `charges`:
+    private releases of a model that this node opened shares for.
     """
 
     policy_serial: int = 0
@@ -97,6 +130,9 @@ class Seen:
     confirmed: Mapping[str, int] = field(default_factory=dict)
     bound: Mapping[tuple[str, bytes], VerdictConfirmed] = field(default_factory=dict)
     released: Mapping[str, VerdictReleased] = field(default_factory=dict)
+    exposure: Mapping[str, int] = field(default_factory=dict)
+    sketches: Mapping[tuple[str, bytes], int] = field(default_factory=dict)
+    charges: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, entry: Entry) -> "Seen":
         """The marks once `entry` is in the journal."""
@@ -118,11 +154,24 @@ class Seen:
             case VerdictReleased():
                 released = {**self.released, entry.model: entry}
                 return replace(self, checkpoint=self._later(entry.checkpoint), released=released)
+            case UpdateSketched():
+                return self._sketched(entry)
+            case ReleaseCharged():
+                charges = {**self.charges, entry.model: self.charges.get(entry.model, 0) + 1}
+                return replace(self, charges=charges)
 
     def confirmation(self, model: str, round_: int) -> VerdictConfirmed | None:
         """This node's confirmation of a round, while it is the last one on its model digest."""
         entries = (entry for entry in self.bound.values() if (entry.model, entry.round) == (model, round_))
         return next(entries, None)
+
+    def _sketched(self, entry: UpdateSketched) -> "Seen":
+        shown, update = self.exposure.get(entry.model, 0) + entry.micro, (entry.model, entry.model_digest)
+        return replace(
+            self,
+            exposure={**self.exposure, entry.model: shown},
+            sketches={**self.sketches, update: self.sketches.get(update, 0) + 1},
+        )
 
     def _later(self, checkpoint: Checkpoint) -> Checkpoint:
         """A missed release may be older than what was seen since."""

@@ -7,6 +7,7 @@ from crimson_node.member import Update
 from crimson_protocol.agreement import Agreement, Dealt, Terms
 from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.layout import Words
 from crimson_protocol.phases import NodePhase
 from crimson_protocol.secret.boxes import HeldShares
 from crimson_protocol.secret.keys import BoxKey, RoundRoot, Secret
@@ -58,13 +59,17 @@ class SharesDealt:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The masked vector is on disk. R, b and every pair secret are gone; held shares remain."""
+    """The masked vector is on disk. R, b and every pair secret are gone; held shares remain.
+
+    encoded: the vector before it was masked, kept until Freeze where the policy wants a sketch of it.
+    """
 
     phase = NodePhase.SUBMITTED
     dealt: Dealt
     enclave: DualPublic = field(repr=False)
     held: Mapping[int, HeldShares] = field(repr=False)
     digest: bytes
+    encoded: Words | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

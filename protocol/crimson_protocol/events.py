@@ -24,6 +24,8 @@ EVENT_KINDS = (
     "release",
     "abort",
     "fault",
+    "charge",
+    "flag",
 )
 MAX_EVENT = 2048
 REPORTS = (

@@ -1,6 +1,8 @@
 """Lanes of the vector: parameters, weight, exact counters as limbs, and count words around every slice.
 
-    slice s:  [count words][its part of: parameters | weight | limbs of the counters][count words]
+    slice s:  [count words][its part of: parameters | weight | normalisation | limbs of the counters][count words]
+
+The normalisation lane is there only where a policy caps claimed steps (FedNova).
 
 Count words hold the 64-bit integer 1, so their sums show, per slice and bucket, that the masks of all
 accepted nodes cancelled. They prove nothing about a malicious node (docs/PROTOCOL.md, "Vector").
@@ -49,8 +51,13 @@ class Layout:
 
     @property
     def body(self) -> int:
-        """Lanes without count words: parameters, weight, limbs."""
-        return self.numbers.parameters + 1 + self.numbers.counters * self.limbs
+        """Lanes without count words: parameters, weight, normalisation, limbs."""
+        return self.first_counter + self.numbers.counters * self.limbs
+
+    @property
+    def first_counter(self) -> int:
+        """Lane of the first counter's lowest limb."""
+        return self.numbers.parameters + 1 + (1 if self.numbers.steps_cap else 0)
 
     @property
     def length(self) -> int:

@@ -12,6 +12,7 @@ from crimson_protocol.wire.messages.advertise import Advertise, Offer
 from crimson_protocol.wire.messages.confirm import Confirm, Freeze, Verdict
 from crimson_protocol.wire.messages.release import Abort, Release
 from crimson_protocol.wire.messages.share import Roster, Share
+from crimson_protocol.wire.messages.sketch import Sketch
 from crimson_protocol.wire.messages.submit import Complaint, Shared, Submit
 from crimson_protocol.wire.messages.unmask import Unmask, UnmaskRequest
 from crimson_protocol.wire.records import Record
@@ -28,6 +29,7 @@ class EnclavePhase(Enum):
     ADVERTISING = "Advertising"
     SHARING = "Sharing"
     SUBMITTING = "Submitting"
+    SKETCHING = "Sketching"
     CONFIRMING = "Confirming"
     UNMASKING = "Unmasking"
     RELEASED = "Released"
@@ -72,7 +74,9 @@ MOVES: tuple[Move, ...] = (
     Move(Role.ENCLAVE, E.SHARING, Deadline, (E.SUBMITTING, E.ABORTED), (Shared,)),
     Move(Role.ENCLAVE, E.SUBMITTING, Submit, (E.SUBMITTING,)),
     Move(Role.ENCLAVE, E.SUBMITTING, Complaint, (E.SUBMITTING, E.ABORTED)),
-    Move(Role.ENCLAVE, E.SUBMITTING, Deadline, (E.CONFIRMING, E.ABORTED), (Freeze, Verdict)),
+    Move(Role.ENCLAVE, E.SUBMITTING, Deadline, (E.SKETCHING, E.CONFIRMING, E.ABORTED), (Freeze, Verdict)),
+    Move(Role.ENCLAVE, E.SKETCHING, Sketch, (E.SKETCHING,)),
+    Move(Role.ENCLAVE, E.SKETCHING, Deadline, (E.CONFIRMING, E.ABORTED), (Verdict,)),
     Move(Role.ENCLAVE, E.CONFIRMING, Confirm, (E.CONFIRMING,)),
     Move(Role.ENCLAVE, E.CONFIRMING, Deadline, (E.UNMASKING, E.ABORTED), (UnmaskRequest,)),
     Move(Role.ENCLAVE, E.UNMASKING, Unmask, (E.UNMASKING,)),
@@ -80,7 +84,7 @@ MOVES: tuple[Move, ...] = (
     Move(Role.NODE, N.READY, Offer, (N.ADVERTISED,), (Advertise,)),
     Move(Role.NODE, N.ADVERTISED, Roster, (N.DEALT,), (Share,)),
     Move(Role.NODE, N.DEALT, Shared, (N.SUBMITTED, N.WITHDRAWN), (Submit, Complaint)),
-    Move(Role.NODE, N.SUBMITTED, Freeze, (N.FROZEN,)),
+    Move(Role.NODE, N.SUBMITTED, Freeze, (N.FROZEN,), (Sketch,)),
     Move(Role.NODE, N.FROZEN, Verdict, (N.CONFIRMED,), (Confirm,)),
     Move(Role.NODE, N.CONFIRMED, UnmaskRequest, (N.OPENED,), (Unmask,)),
     Move(Role.NODE, N.OPENED, UnmaskRequest, (N.OPENED,), (Unmask,)),

@@ -13,7 +13,7 @@ from crimson_protocol.crypto.labels import RECEIPT
 from crimson_protocol.crypto.verify import DualPublic, verify_ed25519, verify_mldsa65
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import Event
-from crimson_protocol.policy.document import DISCLOSURES
+from crimson_protocol.policy.document import DISCLOSURES, ROBUST_RULES, STRATEGIES
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.confirm import Submission
 from crimson_protocol.wire.records import (
@@ -48,18 +48,26 @@ class Outcome(Record):
 
 @dataclass(frozen=True)
 class PrivacyCharge(Record):
-    """What the round cost, with unit, delta and adjacency: an epsilon without them means nothing."""
+    """What the round cost, with unit, delta and adjacency: an epsilon without them means nothing.
+
+    releases: charges of this model so far, this one included, whether or not a release followed.
+    """
 
     unit: Annotated[str, OneOf(("record", "node"))]
     adjacency: Annotated[str, OneOf(("add-remove", "replace-one", "zero-out"))]
     delta_exponent: Annotated[int, UInt(30)]
     before_thousandths: Count
     after_thousandths: Count
+    releases: Count
 
 
 @dataclass(frozen=True)
 class Receipt(Record):
-    """The receipt's payload."""
+    """The receipt's payload.
+
+    robust_tolerance: bad values that the rule is said to bear. sketched_micro: in millionths, which part of an update
+    the enclave's sketches of this model have shown so far (the sum of m/d over rounds).
+    """
 
     federation: Name
     model: Name
@@ -79,6 +87,10 @@ class Receipt(Record):
     measurement: Digest
     simulated: Annotated[bool, Flag()]
     isolated: Annotated[bool, Flag()]
+    strategy: Annotated[str, OneOf(STRATEGIES)]
+    robust_rule: Annotated[str, OneOf(ROBUST_RULES)]
+    robust_tolerance: Annotated[int, UInt(4096)]
+    sketched_micro: Count
     disclosures: Annotated[tuple[str, ...], Items(OneOf(DISCLOSURES), len(DISCLOSURES), itself)]
     privacy: Annotated[PrivacyCharge | None, Maybe(Nested(PrivacyCharge))]
     checks: Annotated[tuple[Outcome, ...], Items(Nested(Outcome), 32)]

@@ -63,6 +63,12 @@ class Refusal(Enum):
     COUNT_WORDS_DIFFER = "count-words-differ"
     OUT_OF_RANGE = "out-of-range"
     RECEIPT_REJECTED = "receipt-rejected"
+    SKETCH_DIFFERS = "sketch-differs"
+    TOO_MANY_FLAGGED = "too-many-flagged"
+    # Privacy that is spent, and what sketches have shown already.
+    BUDGET_EXHAUSTED = "budget-exhausted"
+    EXPOSURE_EXCEEDED = "exposure-exceeded"
+    THIRD_SKETCH = "third-sketch"
     # Settings that would be unsound together, and settings this version does not implement.
     UNSOUND_POLICY = "unsound-policy"
     UNSUPPORTED = "unsupported"

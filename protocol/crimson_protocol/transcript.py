@@ -50,14 +50,15 @@ def graph_seed(roster: bytes, checkpoint: Checkpoint, nonce: bytes) -> bytes:
 
 
 def bucket_seed(policy: Policy) -> bytes:
-    """Seed of the buckets, fixed for a roster epoch: it changes only when the active roster does.
+    """Seed of the buckets, fixed for a roster epoch: it changes when the active roster does, or by `regrouping`.
 
     Buckets drawn anew each round would let a broken enclave solve for single nodes.
     """
     rows = [
         [index, policy.roster[index].node, policy.roster[index].identity_key] for index in policy.active()
     ]
-    return _hash(labels.BUCKETS, policy.federation, rows)
+    drawn = [policy.regrouping] if policy.regrouping else []
+    return _hash(labels.BUCKETS, policy.federation, rows, *drawn)
 
 
 def t0(offer: Offer, offer_digest: bytes, roster: bytes, graph: bytes, buckets: bytes) -> bytes:
@@ -87,6 +88,7 @@ def t0(offer: Offer, offer_digest: bytes, roster: bytes, graph: bytes, buckets: 
         numbers.clip_micro,
         numbers.weight_cap,
         numbers.noise_micro,
+        numbers.steps_cap,
     )
 
 
@@ -99,8 +101,9 @@ def t1(t0_digest: bytes, dealers: Iterable[Dealer]) -> bytes:
 
 
 def t2(t1_digest: bytes, freeze: Freeze) -> bytes:
-    """T2: T1 and every frozen vector's digest."""
-    return _hash(labels.T2, t1_digest, [submission.to_plain() for submission in freeze.submissions])
+    """T2: T1, every frozen vector's digest and, where sketches are wanted, their seed."""
+    seed = [] if freeze.sketch_seed is None else [freeze.sketch_seed]
+    return _hash(labels.T2, t1_digest, [submission.to_plain() for submission in freeze.submissions], *seed)
 
 
 def verdict_hash(verdict: Verdict) -> bytes:

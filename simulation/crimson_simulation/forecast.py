@@ -4,53 +4,89 @@ from typing import Any
 
 from rich.table import Table
 
-from crimson_node.data.table import survival_rows
+from crimson_enclave.privacy.accountant import Event, epsilon_thousandths
 from crimson_protocol.cohort import Numbers, numbers
-from crimson_protocol.policy.document import EvidenceRules
+from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, exposure_micro
+from crimson_protocol.policy.document import EvidenceRules, ModelRules
+from crimson_protocol.policy.privacy import adjacency, multiplier_micro
 from crimson_protocol.policy.soundness import refuse_unsound
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
 from crimson_simulation.dataset import PooledData
 from crimson_simulation.options import TrainOptions
-from crimson_simulation.parties import FEDERATION, now
-from crimson_simulation.policy_writer import (
-    MODEL,
-    SiteKeys,
-    initial_artifact,
-    model_rules,
-    roster,
-    round_numbers,
-    training_plan,
-    write_policy,
-)
+from crimson_simulation.parties import FEDERATION, models_of, now
+from crimson_simulation.policy_writer import SiteKeys, roster, write_policy
+from crimson_simulation.public_facts import public_facts
+from crimson_simulation.summary import noise_to_signal, privacy_warnings
 
 SCHEMA = "crimson/train-forecast/1"
 
 
 def forecast(pooled: PooledData, options: TrainOptions) -> dict[str, Any]:
     """The forecast. Raises PolicyRefusal where the options would make an unsound policy."""
-    plan = training_plan("cox", pooled, options, ())
     names = [site.name for site in pooled.sites]
-    rows = [survival_rows(site.table(), pooled.declaration) for site in pooled.sites]
-    knobs = round_numbers(plan, len(names), max(int(site.train.sum()) for site in rows), options)
-    rules = model_rules(plan, MODEL, knobs, options, initial_artifact(plan.declaration.dimension))
-    _refuse(rules, names)
+    models, _ = models_of(pooled, options, public_facts(pooled))
+    rules = models[0]
+    _refuse(models, names)
+    knobs = rules.numbers
     cohort = numbers(len(names), len(names), knobs.corrupt, knobs.dropout)
     return {
         "schema": SCHEMA,
         "nodes": len(names),
         "parameters": knobs.parameters,
-        "rounds": options.rounds,
+        "rounds": options.steps,
         "corrupt": cohort.corrupt,
         "threshold": cohort.threshold,
         "quorum": cohort.quorum,
         "drops_tolerated": _drops_tolerated(len(names), cohort, knobs.min_cohort),
         "smallest_cohort": knobs.min_cohort,
         "disclosures": list(rules.disclosures),
-        "privacy": None,
+        "privacy": _privacy(rules, len(names)),
         "robust_rule": rules.robust_rule,
+        "values_compared": _values(rules, len(names)),
         "bad_nodes_tolerated": rules.robust_tolerance,
+        "sketches": _sketches(rules, options.steps),
         "quantum": knobs.clip_micro / 1e6 / 2**knobs.value_bits,
-        "warnings": list(pooled.warnings),
+        "warnings": [*pooled.warnings, *privacy_warnings(rules, pooled)],
+    }
+
+
+def _privacy(rules: ModelRules, nodes: int) -> dict[str, Any] | None:
+    """What releases will cost, by the accountant that the enclave charges by."""
+    if rules.privacy is None:
+        return None
+    privacy, event = rules.privacy, Event(multiplier_micro(rules), rules.privacy.sampling_micro)
+    exponent = privacy.delta_exponent
+    after = sorted({count for count in (1, 10, 50, privacy.releases) if count <= privacy.releases})
+    return {
+        "unit": privacy.unit,
+        "adjacency": adjacency(privacy),
+        "delta": 10.0**-exponent,
+        "budget": privacy.epsilon_thousandths / 1000,
+        "noise_multiplier": event.multiplier_micro / 1e6,
+        "sampling": event.sampling_micro / 1e6,
+        "epsilon_after": {
+            str(count): epsilon_thousandths({event: count}, exponent) / 1000 for count in after
+        },
+        "rounds_afforded": privacy.releases,
+        "noise_to_signal": round(noise_to_signal(rules, nodes), 4),
+    }
+
+
+def _values(rules: ModelRules, nodes: int) -> int:
+    """How many values a robust rule compares."""
+    size = 1 if rules.sketch else rules.numbers.bucket_size
+    return nodes // size if size else 1
+
+
+def _sketches(rules: ModelRules, rounds: int) -> dict[str, Any] | None:
+    if rules.sketch is None:
+        return None
+    each = exposure_micro(rules)
+    return {
+        "buckets": rules.sketch.buckets,
+        "exposure_each": each / 1e6,
+        "exposure_of_run": each * rounds / 1e6,
+        "rounds_until_limit": EXPOSURE_LIMIT_MICRO // each,
     }
 
 
@@ -61,7 +97,7 @@ def _drops_tolerated(nodes: int, cohort: Numbers, smallest: int) -> int | None:
     return nodes - max(cohort.threshold, cohort.quorum, smallest)
 
 
-def _refuse(rules: Any, names: list[str]) -> None:
+def _refuse(models: list[ModelRules], names: list[str]) -> None:
     """Load-time soundness, with throw-away keys: the refusal must come before any training."""
     keys = [
         SiteKeys(IdentityKey(bytes([1, index % 256, index // 256]) + bytes(29)), BoxKey(_seed(index)))
@@ -69,7 +105,7 @@ def _refuse(rules: Any, names: list[str]) -> None:
     ]
     root = DualKey(bytes(64)).public
     evidence = EvidenceRules(("sim",), (bytes(32),), (root,), ())
-    refuse_unsound(write_policy(FEDERATION, roster(names, keys), bytes(32), evidence, [rules], now()))
+    refuse_unsound(write_policy(FEDERATION, roster(names, keys), bytes(32), evidence, models, now()))
 
 
 def _seed(index: int) -> bytes:
@@ -95,5 +131,21 @@ def forecast_table(expected: dict[str, Any]) -> Table:
         "bad sites filtered", str(expected["bad_nodes_tolerated"]), f"robust rule: {expected['robust_rule']}"
     )
     table.add_row("disclosures", ", ".join(expected["disclosures"]) or "none", "beyond the cohort's sum")
-    table.add_row("privacy budget", "none", "sums are exact: no noise hides a single row")
+    _privacy_rows(table, expected["privacy"])
+    if expected["sketches"] is not None:
+        sketches = expected["sketches"]
+        shown = f"of every update, limit 0.25 after {sketches['rounds_until_limit']} rounds"
+        table.add_row("sketches show", f"{sketches['exposure_of_run']:.3f}", shown)
     return table
+
+
+def _privacy_rows(table: Table, privacy: dict[str, Any] | None) -> None:
+    if privacy is None:
+        table.add_row("privacy budget", "none", "sums are exact: no noise hides a single row")
+        return
+    terms = f"per {privacy['unit']}, delta {privacy['delta']:.0e}, {privacy['adjacency']}"
+    for count, epsilon in privacy["epsilon_after"].items():
+        table.add_row(f"epsilon after {count}", f"{epsilon:.3f}", terms)
+    table.add_row("budget", f"{privacy['budget']:g}", f"affords {privacy['rounds_afforded']} rounds")
+    warning = " (more noise than signal)" if privacy["noise_to_signal"] > 1 else ""
+    table.add_row("noise to clip", f"{privacy['noise_to_signal']:.2f}", f"on the mean update{warning}")

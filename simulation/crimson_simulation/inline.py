@@ -20,7 +20,11 @@ from crimson_node.state import Finished
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.evidence.format import Measure
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.exposure import sketched_round
+from crimson_protocol.policy.document import MICRO
 from crimson_protocol.policy.update import Trust, update
+from crimson_simulation.attacks.carried_out import CarriedOut
+from crimson_simulation.attacks.registry import Attack
 from crimson_simulation.contributions import Contributions
 from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
 from crimson_simulation.parties import Parties, now
@@ -28,6 +32,7 @@ from crimson_simulation.spool import DirectorySpool
 from crimson_simulation.witness import Witness
 
 ATTEMPTS = 3
+ENDING = ("confirm", "unmask", "release")
 NOT_ISOLATED = (Measure("own-process", False), Measure("no-network", False), Measure("seccomp", False))
 
 
@@ -35,7 +40,15 @@ class InlineEngine:
     """Plays rounds between a federation's parties in one process; the only relay there is, and as untrusted
     as any. Raises PolicyRefusal for a policy that the enclave does not implement."""
 
-    def __init__(self, parties: Parties, out: Path, progress: Progress = lambda _: None) -> None:
+    def __init__(
+        self,
+        parties: Parties,
+        out: Path,
+        progress: Progress = lambda _: None,
+        attack: Attack | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.attack = CarriedOut(attack, len(parties.names), seed, os.urandom)
         self.parties, self.progress = parties, progress
         self.traffic, self.witness = Traffic(), Witness()
         self.refusals: list[PeerFault] = []
@@ -43,7 +56,7 @@ class InlineEngine:
         self.spool = DirectorySpool(out / "spool", len(parties.names))
         self.session = self._enclave()
         self.agents = [self._site(index, out) for index in range(len(parties.names))]
-        self._contributions = Contributions(parties)
+        self._contributions = Contributions(parties, self.attack.rows(parties.rows))
         self._appraisals: dict[int, Appraisal] = {}
         self._last_release = b""
 
@@ -69,7 +82,7 @@ class InlineEngine:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "journal").unlink(missing_ok=True)
         journal, seen = Journal(home / "journal"), self.witness.saw_encoded
-        return Agent(member, journal, home / "outbox", now, os.urandom, seen)
+        return Agent(member, journal, home / "outbox", now, os.urandom, seen, self.attack.encoder(index))
 
     def __enter__(self) -> Self:
         return self
@@ -86,9 +99,10 @@ class InlineEngine:
         """
         self.progress("train")
         base = self.session.base(model)
-        updates = {index: self._contributions.update(model, base, index) for index in range(len(self.agents))}
+        honest = {index: self._contributions.update(model, base, index) for index in range(len(self.agents))}
+        updates = self._attacked(model, honest)
         for attempt in range(ATTEMPTS):
-            artifact = self._attempt(model, updates, drops or {}, again=attempt > 0)
+            artifact = self._attempt(model, updates, honest, drops or {}, again=attempt > 0)
             if artifact is not None:
                 self._contributions.released(model, artifact)
                 return artifact
@@ -115,7 +129,13 @@ class InlineEngine:
         )
 
     def _attempt(
-        self, model: str, updates: Mapping[int, Update], drops: Mapping[int, str], *, again: bool
+        self,
+        model: str,
+        updates: Mapping[int, Update],
+        honest: Mapping[int, Update],
+        drops: Mapping[int, str],
+        *,
+        again: bool,
     ) -> bytes | None:
         session, alive = self.session, set(updates)
         self.spool.clear()
@@ -133,7 +153,9 @@ class InlineEngine:
         self.progress("submit")
         self._exchange(session.close(), alive)
         self._kill("submit", alive, drops, place)
-        for phase in ("confirm", "unmask", "release"):
+        self.attack.lie(self.agents, honest)
+        phases = ("sketch", *ENDING) if sketched_round(session.policy.rules(model), place) else ENDING
+        for phase in phases:
             self.progress(phase)
             messages = list(session.close())
             self._exchange(messages, alive)
@@ -142,6 +164,13 @@ class InlineEngine:
             if isinstance(session.state, Released | Aborted):
                 break
         return self._opened(alive)
+
+    def _attacked(self, model: str, honest: Mapping[int, Update]) -> dict[int, Update]:
+        rules = self.parties.policy.rules(model)
+        if not rules.numbers.parameters:
+            return dict(honest)
+        round_ = self.session.places.get(model, (0, 0))[0] + 1
+        return self.attack.updates(honest, rules.numbers.clip_micro / MICRO, round_)
 
     def _kill(self, phase: str, alive: set[int], drops: Mapping[int, str], place: int) -> None:
         for index in sorted(alive & {index for index, at in drops.items() if at == phase}):

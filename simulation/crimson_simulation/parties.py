@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from crimson_governance.repository import repository_files
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.data.table import load_site
 from crimson_node.learning.plan import MAX_PLAN, TrainingPlan
-from crimson_protocol.policy.document import EvidenceRules, Policy
+from crimson_protocol.policy.document import EvidenceRules, ModelRules, Policy
+from crimson_protocol.policy.soundness import refuse_unsound
 from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.secret.keys import BoxKey, DualKey, IdentityKey
 from crimson_protocol.transcript import model_digest
@@ -23,14 +24,15 @@ from crimson_simulation.policy_writer import (
     MODEL,
     MOMENTS,
     SCORE,
+    TASKS,
     SiteKeys,
     initial_artifact,
     model_rules,
     roster,
-    round_numbers,
     training_plan,
     write_policy,
 )
+from crimson_simulation.public_facts import PublicFacts
 
 FEDERATION = "crimson-simulation"
 
@@ -70,7 +72,7 @@ def now() -> int:
     return int(time.time())
 
 
-def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[int, ...]) -> Parties:
+def make_parties(pooled: PooledData, options: TrainOptions, facts: PublicFacts) -> Parties:
     """Fresh keys, each site's file under `options.out`, and the policy over them.
 
     Raises PolicyRefusal for a policy that is unsound, DataFault for a site's file that cannot be used.
@@ -80,11 +82,12 @@ def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[in
     governor, publisher, root = (DualKey.fresh(os.urandom) for _ in range(3))
     operator = IdentityKey.fresh(os.urandom)
     measurement = measure()
+    evidence = EvidenceRules(("sim",), (measurement,), (root.public,), _measures(options))
+    models, initials = models_of(pooled, options, facts)
+    policy = write_policy(FEDERATION, roster(names, keys), operator.public, evidence, models, now())
+    refuse_unsound(policy)
     files = write_sites(pooled, options.out / "sites")
     rows = tuple(load_site(files[name], pooled.declaration, name) for name in names)
-    evidence = EvidenceRules(("sim",), (measurement,), (root.public,), _measures(options))
-    policy = _draft(pooled, options, grid_micro, rows, keys, operator, evidence)
-    initials = {MODEL: initial_artifact(pooled.declaration.dimension), MOMENTS: initial_artifact(0)}
     named = {model_digest(artifact): artifact for artifact in initials.values()}
     government = Government.found([governor], publisher, now())
     published = government.publish(policy, policy.expires, named)
@@ -104,27 +107,24 @@ def make_parties(pooled: PooledData, options: TrainOptions, grid_micro: tuple[in
     )
 
 
+def models_of(
+    pooled: PooledData, options: TrainOptions, facts: PublicFacts
+) -> tuple[list[ModelRules], dict[str, bytes]]:
+    """The rules of the trained model and, where no privacy budget forbids their exact sums, of the moments and scores
+    around it; and the artifacts that models start from."""
+    tasks = {MODEL: TASKS[options.model]}
+    if not options.dp:
+        tasks |= {MOMENTS: "moments", SCORE: f"{TASKS[options.model]}-score"}
+    plans = {name: training_plan(task, pooled, options, facts) for name, task in tasks.items()}
+    starts = {name: initial_artifact(plan) for name, plan in plans.items() if name != SCORE}
+    models = [
+        model_rules(plan, name, options, len(pooled.sites), facts, starts[MODEL if name == SCORE else name])
+        for name, plan in plans.items()
+    ]
+    return models, starts
+
+
 def _measures(options: TrainOptions) -> tuple[str, ...]:
     """What the policy asks of the enclave's isolation: all that there is, where this machine has a sandbox."""
     sandboxed = options.engine == "processes" and bubblewrap.find() is not None
     return tuple(sorted(REQUIRED)) if sandboxed else ()
-
-
-def _draft(
-    pooled: PooledData,
-    options: TrainOptions,
-    grid_micro: tuple[int, ...],
-    rows: Sequence[SurvivalRows],
-    keys: Sequence[SiteKeys],
-    operator: IdentityKey,
-    evidence: EvidenceRules,
-) -> Policy:
-    largest = max(int(site.train.sum()) for site in rows)
-    trained, empty = initial_artifact(pooled.declaration.dimension), initial_artifact(0)
-    models = []
-    for name, task in ((MODEL, "cox"), (MOMENTS, "moments"), (SCORE, "cox-score")):
-        plan = training_plan(task, pooled, options, grid_micro)
-        numbers = round_numbers(plan, len(rows), largest, options)
-        models.append(model_rules(plan, name, numbers, options, empty if task == "moments" else trained))
-    entries = roster([site.name for site in pooled.sites], keys)
-    return write_policy(FEDERATION, entries, operator.public, evidence, models, now())

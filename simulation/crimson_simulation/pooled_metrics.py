@@ -6,6 +6,7 @@ federated model, for one model trained on all rows, and for each site's own mode
 the caller.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,9 +18,11 @@ from sksurv.metrics import concordance_index_censored, concordance_index_ipcw, i
 from sksurv.util import Surv
 
 from crimson_node.data.rows import Floats, SurvivalRows
-from crimson_node.learning.cox import CoxPlan, train
-from crimson_node.learning.curves import survival_curves
+from crimson_node.learning.learner import CoxLearner, Learner, learner_of
+from crimson_node.learning.local_steps import train
+from crimson_node.learning.plan import TrainingPlan
 
+COX = CoxLearner()
 _GRID_TIMES = 20
 # The trapezoidal rule needs an interval.
 _FEWEST_TIMES = 2
@@ -33,9 +36,13 @@ def follow_up_grid(train_rows: SurvivalRows) -> Floats:
 
 
 def pooled(
-    theta: Floats, train_rows: SurvivalRows, test_rows: SurvivalRows, grid: Floats | None = None
+    theta: Floats,
+    train_rows: SurvivalRows,
+    test_rows: SurvivalRows,
+    grid: Floats | None = None,
+    learner: Learner = COX,
 ) -> dict[str, Any]:
-    """Scores of the coefficients theta (d,) on test rows; censoring and baseline hazard from training rows.
+    """Scores of the parameters theta on test rows; censoring, and a Cox baseline hazard, from training rows.
 
     Returns concordance, ipcw_concordance (up to `tau`) and integrated_brier, each a number or None, `tau`,
     `brier_from` and `brier_to` (times or None), and `reasons`, which says for every None why. `grid`
@@ -45,11 +52,16 @@ def pooled(
     asked = follow_up_grid(train_rows) if grid is None else np.asarray(grid, dtype=np.float64)
     inside = _inside_follow_up(asked, train_rows, test_rows)
     tau = float(inside[-1]) if len(inside) else None
+    risk = learner.risk(theta, test_rows.features)
+
+    def survival(times: Floats) -> Floats:
+        return learner.survival(theta, train_rows, test_rows.features, times)
+
     reasons: dict[str, str] = {}
     computed: dict[str, Callable[[], float]] = {
-        "concordance": lambda: _concordance(test_rows, test_rows.features @ theta),
-        "ipcw_concordance": lambda: _ipcw_concordance(train_rows, test_rows, test_rows.features @ theta, tau),
-        "integrated_brier": lambda: _integrated_brier(theta, train_rows, test_rows, inside),
+        "concordance": lambda: _concordance(test_rows, risk),
+        "ipcw_concordance": lambda: _ipcw_concordance(train_rows, test_rows, risk, tau),
+        "integrated_brier": lambda: _integrated_brier(survival, train_rows, test_rows, inside),
     }
     scores: dict[str, Any] = {name: _value(name, compute, reasons) for name, compute in computed.items()}
     scores |= {"tau": tau, "brier_from": float(inside[0]) if len(inside) else None, "brier_to": tau}
@@ -57,36 +69,45 @@ def pooled(
 
 
 def centralised(
-    sites: Sequence[SurvivalRows], plan: CoxPlan, rounds: int, grid: Floats | None = None
+    sites: Sequence[SurvivalRows], plan: TrainingPlan, start: Floats, rounds: int, grid: Floats | None = None
 ) -> dict[str, Any]:
-    """Scores of one Cox model trained on all training rows with one risk set, rounds * plan.steps steps."""
+    """Scores of one model trained from `start` on all training rows in one place, rounds * plan.steps steps."""
     together = SurvivalRows.together(sites)
-    theta = _trained_alone(together, plan, rounds)
-    return pooled(theta, together.training(), together.held_out(), grid)
+    theta = _trained_alone(together, plan, start, rounds)
+    return pooled(theta, together.training(), together.held_out(), grid, learner_of(plan))
 
 
 def local_models(
-    sites: Mapping[str, SurvivalRows], plan: CoxPlan, rounds: int, grid: Floats | None = None
+    sites: Mapping[str, SurvivalRows],
+    plan: TrainingPlan,
+    start: Floats,
+    rounds: int,
+    grid: Floats | None = None,
 ) -> dict[str, dict[str, Any]]:
     """For each site, scores on all held-out rows of the model it would train alone with the same steps.
 
-    Censoring and baseline hazard come from all training rows, so that models differ in coefficients only.
+    Censoring and baseline hazard come from all training rows, so that models differ in parameters only.
     Every score of a site with no training event is None.
     """
-    together = SurvivalRows.together(sites.values())
+    together, learner = SurvivalRows.together(sites.values()), learner_of(plan)
     train_rows, test_rows = together.training(), together.held_out()
     scores = {}
     for name, rows in sites.items():
-        scores[name] = pooled(_trained_alone(rows, plan, rounds), train_rows, test_rows, grid)
+        theta = _trained_alone(rows, plan, start, rounds)
+        scores[name] = pooled(theta, train_rows, test_rows, grid, learner)
         if not rows.training().event.any():
             reason = "the site has no training event"
             scores[name] |= dict.fromkeys(_SCORES) | {"reasons": dict.fromkeys(_SCORES, reason)}
     return scores
 
 
-def _trained_alone(rows: SurvivalRows, plan: CoxPlan, rounds: int) -> Floats:
-    budget = replace(plan, steps=rounds * plan.steps)
-    return train(np.zeros(rows.features.shape[1]), rows, budget)
+def _trained_alone(rows: SurvivalRows, plan: TrainingPlan, start: Floats, rounds: int) -> Floats:
+    training, learner = rows.training(), learner_of(plan)
+    if not learner.count(training):
+        return start
+    budget = replace(plan.local, steps=rounds * plan.steps, proximal=0.0)
+    slope = learner.slope(training, plan.l2)
+    return start + train(start, slope, len(training), budget, os.urandom).change
 
 
 def _value(name: str, compute: Callable[[], float], reasons: dict[str, str]) -> float | None:
@@ -132,11 +153,11 @@ def _ipcw_concordance(
 
 
 def _integrated_brier(
-    theta: Floats, train_rows: SurvivalRows, test_rows: SurvivalRows, grid: Floats
+    survival: Callable[[Floats], Floats], train_rows: SurvivalRows, test_rows: SurvivalRows, grid: Floats
 ) -> float:
     if len(grid) < _FEWEST_TIMES:
         raise ValueError("fewer than two times lie within the follow-up of training and held-out rows")
-    curves = survival_curves(train_rows, train_rows.features @ theta, test_rows.features @ theta, grid)
+    curves = survival(grid)
     # Censoring beyond the training follow-up is unknown to the library. A row still followed there counts
     # only as event-free at every time of the grid, so ending its follow-up there changes nothing.
     last = train_rows.time.max()

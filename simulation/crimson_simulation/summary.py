@@ -1,6 +1,7 @@
 """The summary of a run: the keys that documentation and outside checks rely on, and the files beside it."""
 
 import json
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from crimson_node.durable import make_folder, write_file
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, merkle_root
 from crimson_protocol.policy.document import ModelRules
+from crimson_protocol.policy.privacy import multiplier_micro
 from crimson_protocol.receipt import release_event, verify_receipt
 from crimson_protocol.wire import cbor
 from crimson_protocol.wire.envelope import MAX_BODY, Envelope
@@ -19,6 +21,7 @@ from crimson_simulation.dataset import PooledData
 from crimson_simulation.engine import RunFacts
 from crimson_simulation.options import TrainOptions
 from crimson_simulation.policy_writer import MODEL
+from crimson_simulation.public_facts import names_of_ranges
 from crimson_simulation.survival import SurvivalRun
 
 SCHEMA = "crimson/train-summary/1"
@@ -32,12 +35,18 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
     known = [value for value in local.values() if value is not None]
     return {
         "schema": SCHEMA,
-        "model": "survival",
+        "model": options.model,
         "strategy": options.strategy,
-        "rounds": options.rounds,
+        "rounds": options.steps,
         "nodes": len(run.parties.names),
         "sites": list(run.parties.names),
         "engine": options.engine,
+        "attack": options.attack,
+        "robust": {
+            "rule": rules.robust_rule,
+            "mixing": bool(rules.mixing),
+            "tolerated": rules.robust_tolerance,
+        },
         "features": list(pooled.declaration.feature_names),
         "left_out": list(pooled.identifiers),
         "dropped": [{"round": drop.round, "node": drop.node, "phase": drop.phase} for drop in facts.dropped],
@@ -50,7 +59,7 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
             "isolated": facts.isolated,
             "measures": {measure.name: measure.enforced for measure in facts.measures},
         },
-        "privacy": None,
+        "privacy": _privacy(facts, rules),
         "metric": {
             "name": "concordance",
             "federated": run.federated["concordance"],
@@ -61,7 +70,7 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
             "ipcw_concordance": run.federated["ipcw_concordance"],
             "integrated_brier": run.federated["integrated_brier"],
             "not_computed": run.federated["reasons"],
-            "sitewise": dict(run.scores),
+            "sitewise": dict(run.scores) if run.scores is not None else None,
         },
         "policy": _policy(rules),
         "seconds": {**run.seconds, "total": round(sum(run.seconds.values()), 3)},
@@ -72,7 +81,12 @@ def summarise(run: SurvivalRun, pooled: PooledData, options: TrainOptions) -> di
         },
         "receipts": len(facts.receipts),
         "log": _log(facts),
-        "warnings": [*pooled.warnings, *_warnings(rules), *_uncompared(facts)],
+        "warnings": [
+            *pooled.warnings,
+            *_warnings(rules),
+            *privacy_warnings(rules, pooled),
+            *_uncompared(facts),
+        ],
     }
 
 
@@ -95,8 +109,49 @@ def _warnings(rules: ModelRules) -> list[str]:
         "no-corruption": "corrupt 0: the policy trusts every node not to collude with a broken enclave",
         "small-buckets": "the policy shows sums over small buckets inside the enclave",
         "single-updates": "the policy shows single updates inside the enclave",
+        "sketches": "the enclave sees a sketch of every update",
     }
     return [text for name, text in texts.items() if name in rules.disclosures]
+
+
+def _privacy(facts: RunFacts, rules: ModelRules) -> dict[str, Any] | None:
+    """What the last receipt of the private model says that all its releases cost together."""
+    receipts = [verify_receipt(data, facts.receipt_key) for data in facts.receipts]
+    charges = [receipt.privacy for receipt in receipts if receipt.privacy is not None]
+    if rules.privacy is None or not charges:
+        return None
+    last = charges[-1]
+    return {
+        "unit": last.unit,
+        "epsilon": last.after_thousandths / 1000,
+        "delta": 10.0**-last.delta_exponent,
+        "adjacency": last.adjacency,
+        "releases": last.releases,
+        "budget": rules.privacy.epsilon_thousandths / 1000,
+        "noise_multiplier": multiplier_micro(rules) / 1e6,
+    }
+
+
+def privacy_warnings(rules: ModelRules, pooled: PooledData) -> list[str]:
+    """What a private run takes as public although this machine read it off the file, and what its scores cost."""
+    if rules.privacy is None:
+        return []
+    numeric = pooled.declaration.numeric
+    found = [
+        "taken as public, and read off the file: time horizon and size of the cohort"
+        + (f", and the ranges of {names_of_ranges(numeric)}" if numeric else ""),
+        "the scores are computed by this run, which was given all rows; the budget does not cover them",
+    ]
+    signal = noise_to_signal(rules, len(pooled.sites))
+    if rules.privacy.unit == "node" and signal > 1:
+        found.append(f"noise on the mean update is {signal:.2f} times the clip: little can be learnt")
+    return found
+
+
+def noise_to_signal(rules: ModelRules, nodes: int) -> float:
+    """Norm of the noise on the mean update over the clip, sigma sqrt(d) / (n clip)."""
+    numbers = rules.numbers
+    return numbers.noise_micro / numbers.clip_micro * sqrt(numbers.parameters) / nodes
 
 
 def _uncompared(facts: RunFacts) -> list[str]:
@@ -124,7 +179,11 @@ def _log(facts: RunFacts) -> dict[str, Any]:
 def write_outputs(run: SurvivalRun, summary: dict[str, Any], pooled: PooledData, out: Path) -> None:
     """summary.json, model.safetensors, policy, trust root, receipts and log under `out`; each file whole or absent."""
     names = json.dumps(list(pooled.declaration.feature_names))
-    tensors = {"coefficients": run.parameters.astype(np.float32)}
+    tensors = {
+        "coefficients" if run.parties.plan(MODEL).task == "cox" else "parameters": run.parameters.astype(
+            np.float32
+        )
+    }
     _write(out / "model.safetensors", save(tensors, metadata={"features": names, "evidence": "SIMULATED"}))
     _write(out / "root.json", run.parties.anchor)
     _write(out / "policy.bundle", run.parties.bundle)

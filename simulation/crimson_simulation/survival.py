@@ -10,18 +10,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from crimson_node.data.rows import Floats, SurvivalRows
-from crimson_node.data.table import survival_rows
 from crimson_node.learning.contribution import released_loss, released_scores, standardised
-from crimson_node.learning.plan import MICRO
+from crimson_node.learning.learner import learner_of
+from crimson_node.learning.plan import MICRO, TrainingPlan
+from crimson_node.learning.ranges import scaled_by_ranges
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
+from crimson_simulation.attacks.registry import parse
 from crimson_simulation.dataset import PooledData
 from crimson_simulation.engine import Engine, RunFacts, plan_drops
 from crimson_simulation.inline import InlineEngine
 from crimson_simulation.options import TrainOptions
 from crimson_simulation.parties import Parties, make_parties
 from crimson_simulation.policy_writer import MODEL, MOMENTS, SCORE
-from crimson_simulation.pooled_metrics import centralised, follow_up_grid, local_models, pooled
+from crimson_simulation.pooled_metrics import centralised, local_models, pooled
 from crimson_simulation.processes.engine import ProcessEngine
+from crimson_simulation.public_facts import public_facts
 from crimson_simulation.run_folder import run_folder
 
 
@@ -42,24 +45,18 @@ class SurvivalRun:
     parties: Parties
     facts: RunFacts
     parameters: Floats
-    scores: Mapping[str, Any]
+    scores: Mapping[str, Any] | None
     federated: Mapping[str, Any]
     centralised: Mapping[str, Any]
     local: Mapping[str, Mapping[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def public_grid(pooled_data: PooledData) -> tuple[int, ...]:
-    """Times for the Brier score, in millionths. A federation declares them; a simulation reads the file."""
-    parts = [survival_rows(site.table(), pooled_data.declaration) for site in pooled_data.sites]
-    times = follow_up_grid(SurvivalRows.together(parts).training())
-    return tuple(sorted({round(float(moment) * MICRO) for moment in times}))
-
-
 def make_engine(parties: Parties, options: TrainOptions, folder: Path, display: Display) -> Engine:
     """The engine that the options name, which keeps what it makes in `folder`."""
     if options.engine == "inline":
-        return InlineEngine(parties, folder, display.phase)
+        attack = parse(options.attack) if options.attack else None
+        return InlineEngine(parties, folder, display.phase, attack, options.seed)
     return ProcessEngine(parties, folder, drops=options.drop > 0, progress=display.phase)
 
 
@@ -69,37 +66,52 @@ def run(pooled_data: PooledData, options: TrainOptions, display: Display) -> Sur
     stack = ExitStack()
     with _timed(seconds, "setup"):
         display.stage("writing keys and policy")
-        parties = make_parties(pooled_data, options, public_grid(pooled_data))
+        facts = public_facts(pooled_data)
+        parties = make_parties(pooled_data, options, facts)
         display.stage(f"starting the gateway, the enclave and {len(parties.names)} nodes")
         folder = stack.enter_context(run_folder(options.out))
         engine = stack.enter_context(make_engine(parties, options, folder, display))
+    moments, scores = b"", None
+    plan, grid = parties.plan(MODEL), np.array(facts.grid_micro, np.float64) / MICRO
     with stack:
-        with _timed(seconds, "moments"):
-            display.stage("summing moments to standardise by")
-            moments = engine.run_round(MOMENTS)
+        if plan.scale_model is not None:
+            with _timed(seconds, "moments"):
+                display.stage("summing moments to standardise by")
+                moments = engine.run_round(MOMENTS)
         with _timed(seconds, "training"):
             artifact = _train(engine, options, len(parties.names), display)
-        with _timed(seconds, "scoring"):
-            display.stage("scoring the released model through secure lanes")
-            scores = released_scores(engine.run_round(SCORE), parties.plan(SCORE).grid)
-        facts = engine.facts()
-    parameters = Artifact.from_bytes(artifact, MAX_ARTIFACT).vector().astype(np.float64)
+        if SCORE in {rules.model for rules in parties.policy.models}:
+            with _timed(seconds, "scoring"):
+                display.stage("scoring the released model through secure lanes")
+                scores = released_scores(engine.run_round(SCORE), grid)
+        found = engine.facts()
     with _timed(seconds, "comparison"):
         display.stage("training the centralised and single-site models beside it, in the clear")
-        rows = [standardised(site, moments) for site in parties.rows]
-        plan, grid = parties.plan(MODEL).cox, parties.plan(SCORE).grid
-        together = SurvivalRows.together(rows)
-        federated = pooled(parameters, together.training(), together.held_out(), grid)
-        central = centralised(rows, plan, options.rounds, grid)
-        local = local_models(dict(zip(parties.names, rows, strict=True)), plan, options.rounds, grid)
-    return SurvivalRun(parties, facts, parameters, scores, federated, central, local, seconds)
+        rows = [_scaled(site, plan, moments) for site in parties.rows]
+        together, learner = SurvivalRows.together(rows), learner_of(plan)
+        parameters, start = _vector(artifact), _vector(parties.initials[MODEL])
+        federated = pooled(parameters, together.training(), together.held_out(), grid, learner)
+        central = centralised(rows, plan, start, options.steps, grid)
+        local = local_models(dict(zip(parties.names, rows, strict=True)), plan, start, options.steps, grid)
+    return SurvivalRun(parties, found, parameters, scores, federated, central, local, seconds)
+
+
+def _scaled(rows: SurvivalRows, plan: TrainingPlan, moments: bytes) -> SurvivalRows:
+    """Rows as the nodes scaled them."""
+    if plan.scale_model is None:
+        return scaled_by_ranges(rows, plan.public_ranges)
+    return standardised(rows, moments)
+
+
+def _vector(artifact: bytes) -> Floats:
+    return Artifact.from_bytes(artifact, MAX_ARTIFACT).vector().astype(np.float64)
 
 
 def _train(engine: Engine, options: TrainOptions, nodes: int, display: Display) -> bytes:
     artifact = b""
-    for number in range(1, options.rounds + 1):
+    for number in range(1, options.steps + 1):
         artifact = engine.run_round(MODEL, plan_drops(nodes, options.drop, options.seed, number))
-        display.round(number, options.rounds, released_loss(artifact))
+        display.round(number, options.steps, released_loss(artifact))
     return artifact
 
 

@@ -66,8 +66,13 @@ def closing_table(summary: dict[str, Any]) -> Table:
         _number(metric["local_mean"]),
         f"{len(metric['local'])} models, same held-out rows",
     )
-    seen = f"pairs within sites, {sitewise['sites_scored']} sites scored"
-    table.add_row("through secure lanes", _number(sitewise["concordance"]), seen)
+    if sitewise is not None:
+        seen = f"pairs within sites, {sitewise['sites_scored']} sites scored"
+        table.add_row("through secure lanes", _number(sitewise["concordance"]), seen)
+    if summary["privacy"] is not None:
+        privacy = summary["privacy"]
+        terms = f"of {privacy['budget']:g}, delta {privacy['delta']:.0e}, {privacy['adjacency']}"
+        table.add_row("epsilon spent", f"{privacy['epsilon']:.3f}", f"per {privacy['unit']}, {terms}")
     table.add_section()
     table.add_row("secure = plain sum", _yes(summary["sum_matches_plain"]), "every lane, every round")
     table.add_row("killed in mid-round", str(len(summary["dropped"])), "nodes, over all rounds")

@@ -93,7 +93,7 @@ def test_a_result_that_no_rule_lets_out_is_never_confirmed(play):
 def test_a_broken_enclave_that_shows_such_a_verdict_finds_nobody_to_confirm_it(play, monkeypatch):
     federation = play(6, parties=ruled(6, LARGE_SUMS))
     federation.deliver(federation.until("shared"))
-    decided = "crimson_enclave.session.release_decided"
+    decided = "crimson_enclave.closing.release_decided"
     monkeypatch.setattr(
         decided, lambda policy, judged: replace(release_decided(policy, judged), allowed=True)
     )

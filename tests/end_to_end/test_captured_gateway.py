@@ -17,7 +17,7 @@ from crimson_simulation.options import TrainOptions
 from crimson_simulation.parties import Parties, make_parties
 from crimson_simulation.policy_writer import MODEL, MOMENTS
 from crimson_simulation.processes.engine import ProcessEngine
-from crimson_simulation.survival import public_grid
+from crimson_simulation.public_facts import public_facts
 
 
 @contextmanager
@@ -54,7 +54,7 @@ class Captured:
             data=data, time_column="time", event_column="event", out=out, site_column="site"
         )
         pooled = read_pooled(data, site_column="site", time_column="time", event_column="event")
-        self.parties: Parties = make_parties(pooled, options, public_grid(pooled))
+        self.parties: Parties = make_parties(pooled, options, public_facts(pooled))
         with ProcessEngine(self.parties, out / "run") as engine:
             gateway = engine.homes.gateway
             with capturing(gateway / "spool", out / "captured"):
@@ -98,7 +98,7 @@ def test_no_update_and_no_metric_shows_in_the_clear(captured):
     initial = captured.parties.initials[MODEL]
     planted = set()
     for rows in captured.parties.rows:
-        update = task.update(initial, captured.moments, rows)
+        update = task.update(initial, captured.moments, rows, os.urandom)
         assert update.model_digest == model_digest(initial)
         planted |= {update.parameters[at : at + 2].tobytes() for at in range(0, len(update.parameters), 2)}
         planted |= {float(value).hex().encode() for value in update.parameters}

@@ -29,7 +29,7 @@ from crimson_simulation.parties import make_parties
 from crimson_simulation.policy_writer import MODEL, MOMENTS
 from crimson_simulation.processes.engine import ProcessEngine
 from crimson_simulation.processes.homes import Deadlines
-from crimson_simulation.survival import public_grid
+from crimson_simulation.public_facts import public_facts
 
 KILLS = int(os.environ.get("CRIMSON_KILLS", "3"))
 SEED = int(os.environ.get("CRIMSON_CHAOS_SEED", "0"))
@@ -47,7 +47,7 @@ class Chaos:
             data=data, time_column="time", event_column="event", out=out, site_column="site"
         )
         pooled = read_pooled(data, site_column="site", time_column="time", event_column="event")
-        self.parties = make_parties(pooled, options, public_grid(pooled))
+        self.parties = make_parties(pooled, options, public_facts(pooled))
         self.engine = ProcessEngine(self.parties, out / "run")
         self.engine.deadlines = Deadlines(gather=30, phase=6, grace=0.5)
         self.outcomes: Counter[str] = Counter()

@@ -83,7 +83,6 @@ def model(**changes: object) -> dict[str, Any]:
     known = {
         "model": "model",
         "strategy": "fedavg",
-        "loss": "squared-error",
         "numbers": {"clip": 8, "weight_cap": 16, "min_cohort": 4, "corrupt": "1/5"},
         "plan": {
             "task": "cox",
@@ -98,6 +97,26 @@ def model(**changes: object) -> dict[str, Any]:
     for part in ("numbers", "plan"):
         known[part] = {**known[part], **changes.pop(part, {})}
     return {**known, **changes}
+
+
+HAZARD = {"task": "hazard", "cuts": [30, 90, 365], "learning_rate": 1, "steps": 1}
+NODE = {"unit": "node", "epsilon": 8, "delta_exponent": 3, "releases": 10}
+RECORD = {
+    "unit": "record",
+    "epsilon": 8,
+    "delta_exponent": 5,
+    "sampling": 0.1,
+    "record_clip": 1,
+    "divisor": 100,
+    "releases": 10,
+}
+
+
+def private(privacy: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The same with a budget: a hazard whose updates carry no counters, and no site counts for more than another."""
+    numbers = {"weight_cap": 1, "value_bits": 20, **changes.pop("numbers", {})}
+    plan = {**HAZARD, "losses": False, "weights": "equal", **changes.pop("plan", {})}
+    return model(privacy=privacy, numbers=numbers, plan=plan, **changes)
 
 
 class Plain(float):

@@ -1,7 +1,19 @@
 """A diff of two policies reads like a change request: who, what, and what follows from it."""
 
 import pytest
-from tests.governance.sources import GOVERNORS, NOW, Plain, SourceFolder, dual, model, node, run, site_keys
+from tests.governance.sources import (
+    GOVERNORS,
+    NODE,
+    NOW,
+    Plain,
+    SourceFolder,
+    dual,
+    model,
+    node,
+    private,
+    run,
+    site_keys,
+)
 
 from crimson_governance.changes.knobs import KNOBS
 from crimson_governance.changes.of_policy import Edition, groups_of_changes
@@ -78,10 +90,38 @@ NUMBERS = {
         {"disclosures": ["sketches"]},
         "+ discloses sketches — the enclave sees a compressed sketch",
     ),
-    "privacy": (
-        {"privacy": {"unit": "node", "epsilon": Plain("7.5"), "delta_exponent": 5, "charge": "node"}},
-        "~ privacy budget epsilon: none → 7.5 — the budget that is charged",
+    "alternatives": (
+        {"alternatives": ["fedadam", "fedavgm"]},
+        "~ alternatives: none → fedadam and fedavgm — operators choose",
     ),
+    "server rate": ({"server": {"rate": 3}}, "~ server learning rate: 1 → 3 — each round moves"),
+    "robust rule": ({"robust": {"rule": "median"}}, "~ robust rule: none → median — bad updates"),
+    "mixing": ({"robust": {"mixing": True}}, "~ mixing: no → yes — values are averaged"),
+    "steps cap": ({"numbers": {"steps_cap": 40}}, "~ cap on steps: 0 → 40 — a site may claim more"),
+    "batch": ({"plan": {"task": "hazard", "cuts": [30], "batch": 32}}, "~ batch: all rows → 32 rows"),
+    "bins": ({"plan": {"task": "hazard", "cuts": [30, 60]}}, "~ time bins: none → 30 and 60 — the model is"),
+    "hidden": (
+        {"plan": {"task": "hazard", "cuts": [30], "hidden": [16, 8]}},
+        "~ hidden layers: none → 16 and 8",
+    ),
+    "proximal": ({"plan": {"proximal": Plain("0.01")}}, "~ proximal weight: 0 → 0.01 — sites stay closer"),
+    "momentum": ({"plan": {"momentum": Plain("0.9")}}, "~ momentum of local steps: 0 → 0.9 — sites move"),
+    "losses": ({"plan": {"losses": False}}, "~ losses: yes → no — updates carry no loss"),
+    "ranges": (
+        {"plan": {"ranges": [{"low": -1, "high": 120}, {"low": 0, "high": Plain("2.5")}]}},
+        "~ range of age: none → -1 to 120 — it is scaled",
+    ),
+    "sketches": (
+        {"sketch": {"buckets": 64, "every": 5}},
+        "~ sketch every so many rounds: none → 5 — how often",
+    ),
+}
+BUDGETS = {
+    "epsilon": ({"epsilon": Plain("7.5")}, "~ privacy budget epsilon: 8 → 7.5 — less may be learnt"),
+    "releases": ({"releases": 20}, "~ releases: 10 → 20 — more rounds"),
+    "noise of more releases": ({"releases": 20}, "~ noise: "),
+    "delta": ({"delta_exponent": 4}, "~ privacy delta: 10^-3 → 10^-4 — the guarantee fails less often"),
+    "buckets": ({"noise_per_bucket": True}, "~ noise on each bucket: no → yes — every bucket's sum"),
 }
 
 
@@ -92,6 +132,34 @@ def test_a_number_stands_with_its_consequence(name, source):
     source.models = [model(**changes)]
     lines = told(old, edition(source))["Model model"]
     assert any(text.startswith(line) for text in lines), lines
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_budget_stands_with_its_consequence(name, source):
+    source.models = [private(NODE)]
+    old = edition(source)
+    changes, line = BUDGETS[name]
+    source.models = [private({**NODE, **changes})]
+    lines = told(old, edition(source))["Model model"]
+    assert any(text.startswith(line) for text in lines), lines
+
+
+def test_a_first_budget_is_told_whole(source):
+    source.models = [private(NODE)]
+    del source.models[0]["privacy"]
+    old = edition(source)
+    source.models = [private(NODE)]
+    lines = told(old, edition(source))["Model model"]
+    assert "~ privacy unit: none → node — a budget protects each of these from now on" in lines
+    assert "~ privacy budget epsilon: none → 8 — the budget that is charged from now on" in lines
+    assert "~ releases: none → 10 — so many rounds, and then the budget is spent" in lines
+
+
+def test_buckets_are_drawn_anew(source):
+    old = edition(source)
+    source.federation["regrouping"] = 1
+    (line,) = told(old, edition(source))["Federation"]
+    assert line.startswith("~ regrouping: 0 → 1 — every bucket is drawn anew")
 
 
 def test_every_change_of_a_number_has_a_consequence(source):

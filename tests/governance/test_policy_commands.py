@@ -2,10 +2,24 @@
 
 import stat
 from fractions import Fraction
+from math import exp, sqrt
 from pathlib import Path
 
 import pytest
-from tests.governance.sources import Answer, SourceFolder, dual, model, node, run
+from scipy.optimize import brentq
+from scipy.stats import norm
+from tests.governance.sources import (
+    NODE,
+    RECORD,
+    Answer,
+    Plain,
+    SourceFolder,
+    dual,
+    model,
+    node,
+    private,
+    run,
+)
 
 from crimson_governance.commands import main
 from crimson_governance.figures import odds_in_words
@@ -184,6 +198,12 @@ def test_odds_in_words():
     assert {odds: odds_in_words(odds) for odds in words} == words
 
 
+SKETCHED = model(
+    robust={"rule": "sketch-filter", "tolerance": 1},
+    sketch={"buckets": 64},
+    plan={"numeric": [f"x{index}" for index in range(1023)], "losses": False},
+    disclosures=["simulated", "sketches"],
+)
 WARNINGS = {
     "not live where the corrupt refuse": (
         {"models": [model(numbers={"corrupt": "1/3", "min_cohort": 5})]},
@@ -191,14 +211,32 @@ WARNINGS = {
     ),
     "simulated": ({}, "SIMULATED"),
     "no isolation": ({}, "no measure of isolation"),
-    "a strategy that nothing runs": (
-        {"models": [model(strategy="fedadam")]},
-        "no enclave of this version runs the strategy fedadam",
+    "buckets that nobody compares": (
+        {"models": [model(numbers={"bucket_size": 3}, disclosures=["small-buckets"])]},
+        "no robust rule makes use of them",
     ),
-    "a private model that nothing runs": (
-        {"models": [model(privacy={"unit": "node", "epsilon": 8, "delta_exponent": 5, "charge": "node"})]},
-        "runs differential privacy",
+    "a rule that bears nobody": (
+        {
+            "models": [
+                model(
+                    robust={"rule": "median"},
+                    numbers={"bucket_size": 2},
+                    disclosures=["small-buckets"],
+                )
+            ]
+        },
+        "median is asked to bear no bad value",
     ),
+    "sketches that show much": (
+        {"models": [SKETCHED]},
+        "sketches show a tenth of an update after 2 rounds; after 4 rounds rounds end in a refusal",
+    ),
+    "sketches that leave out": ({"models": [SKETCHED]}, "honest ones may be among them"),
+    "noise beyond all signal": (
+        {"models": [private({**NODE, "epsilon": Plain("0.5")})]},
+        "times as long as an update can be",
+    ),
+    "only nodes are protected": ({"models": [private(NODE)]}, "each node is protected as a whole"),
     "a disclosure": (
         {"models": [model(disclosures=["no-corruption"])]},
         "declares no-corruption: every node is trusted",
@@ -230,11 +268,52 @@ def test_lint_warns(name, source, capfd):
     assert any(told in text for text in answer.envelope["warnings"]), answer.envelope["warnings"]
 
 
-def test_epsilon_is_shown_as_what_the_policy_says_and_no_more(source, capfd):
-    source.models = [model(privacy={"unit": "record", "epsilon": 8, "delta_exponent": 5, "charge": "record"})]
+def test_every_epsilon_stands_with_its_unit_delta_and_adjacency(source, capfd):
+    """Epsilon of n Gaussian releases by the closed form of mu-GDP (Dong, Roth and Su 2022), mu = sqrt(n) / z."""
+    source.models = [private({**NODE, "releases": 60}, numbers={"clip": 1})]
     (found,) = run(capfd, "lint", source.write().folder).data["models"]
-    assert found["privacy"].startswith("budget of each record: epsilon 8, delta 10^-5, over all rounds; ")
-    assert "follows with the ledger" in found["privacy"]
+    budget = found["privacy"]
+    assert (budget["unit"], budget["adjacency"], budget["delta_exponent"]) == ("node", "zero-out", 3)
+    assert budget["afforded"] == budget["releases"] == 60
+    assert [count for count, _ in budget["costs"]] == [1, 10, 50, 60]
+    for count, epsilon in budget["costs"]:
+        mu = sqrt(count) / (budget["multiplier_micro"] / 1e6)
+        closed = brentq(lambda value, mu=mu: delta_of(value, mu) - 1e-3, 0, 50)
+        assert closed <= epsilon / 1000 <= closed + 0.003
+    words = [text for text in found["words"] if "psilon" in text]
+    assert words and all("for each node, delta 10^-3, zero-out" in text for text in words)
+    main(["lint", str(source.folder)])
+    assert "this noise affords 60" in capfd.readouterr().out
+
+
+def delta_of(epsilon: float, mu: float) -> float:
+    return norm.cdf(-epsilon / mu + mu / 2) - exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2)
+
+
+def test_noise_is_compared_with_the_longest_update(source, capfd):
+    """sigma sqrt(d) / (clip n), six nodes and six parameters: three features and three bins."""
+    source.models = [private({**NODE, "releases": 1}, numbers={"clip": 4, "noise": 6})]
+    answer = run(capfd, "lint", source.write().folder)
+    (found,) = answer.data["models"]
+    assert found["privacy"]["noise_to_signal"] == pytest.approx(6 * sqrt(6) / (4 * 6))
+    assert not any("as long as an update" in text for text in answer.envelope["warnings"])
+    source.models = [private({**NODE, "releases": 1}, numbers={"clip": 4, "noise": 10})]
+    answer = run(capfd, "lint", source.write().folder)
+    assert any("1.02 times as long as an update" in text for text in answer.envelope["warnings"])
+
+
+def test_a_delta_that_could_show_one_record_whole_is_warned_of(source, capfd):
+    few = {**RECORD, "sampling": 1, "releases": 1, "divisor": 99_999}
+    source.models = [private(few)]
+    assert not delta_warnings(run(capfd, "lint", source.write().folder))
+    source.models = [private({**few, "divisor": 100_000})]
+    (warning,) = delta_warnings(run(capfd, "lint", source.write().folder))
+    assert "delta 10^-5 is not below 1 in 100000, the records that it protects" in warning
+
+
+def delta_warnings(answer: Answer) -> list[str]:
+    assert answer.code == 0, answer.error
+    return [text for text in answer.envelope["warnings"] if "shown whole" in text]
 
 
 def sentences(answer: Answer) -> dict[str, list[str]]:
@@ -259,6 +338,69 @@ def test_explain_tells_a_model_in_plain_words(source, capfd):
     assert "2 of alice, bob and carol must sign" in " ".join(told["Federation north, a draft"])
     assert "may start rounds of model" in " ".join(told["Operators"])
     assert "SIMULATED" in " ".join(told["The enclave"])
+
+
+def test_explain_tells_strategy_filter_and_budget_in_plain_words(source, capfd):
+    source.models = [
+        private(
+            {**NODE, "noise_per_bucket": True},
+            strategy="fedadam",
+            alternatives=["fedavg"],
+            server={"momentum": Plain("0.9"), "second_moment": Plain("0.99"), "adaptivity": Plain("0.001")},
+            robust={"rule": "trimmed-mean", "tolerance": 1, "mixing": True, "enclave_clip": True},
+            numbers={"bucket_size": 2},
+            disclosures=["small-buckets"],
+            plan={
+                "hidden": [16],
+                "ranges": [{"low": 0, "high": 120}, {"low": Plain("-2.5"), "high": 5}],
+                "momentum": Plain("0.9"),
+                "batch": 32,
+            },
+        )
+    ]
+    found = " ".join(sentences(run(capfd, "explain", source.write().folder))["Model model"])
+    for part in (
+        "moves the model by Adam on the mean update",
+        "instead: fedavg: it moves the model by the weighted mean",
+        "momentum 0.9, second moment decay 0.99 and adaptivity 0.001",
+        "compares 3 bucket means, and bears 1 bad ones; at most 1 could be borne",
+        "replaced by the mean of its nearest neighbours",
+        "longer than the clip are shortened",
+        "a budget of epsilon 8 over all releases",
+        "The policy promises 10 releases; this noise affords 10",
+        "Noise is added to each bucket's sum",
+        "Time is cut at 30, 90 and 365; hidden layers of 16 units",
+        "scaled by public ranges: age from 0 to 120 and dose from -2.5 to 5",
+        "1 pass with learning rate 1 and l2 0, 32 rows at a time",
+        "have momentum 0.9",
+        "carry no loss",
+    ):
+        assert part in found, part
+
+
+def test_explain_tells_what_sketches_show_and_until_when(source, capfd):
+    """64 of 1,024 numbers are 0.0625 of an update: 0.1 after two, and four make 0.25."""
+    source.models = [SKETCHED]
+    found = " ".join(sentences(run(capfd, "explain", source.write().folder))["Model model"])
+    for part in (
+        "a sketch of each update in 64 numbers, every round: 0.0625 of an update",
+        "0.10 is reached in round 2",
+        "after round 4 a sketch would show more than 0.25",
+        "Nodes that the filter flags are left out",
+        "compares 6 sketches, and bears 1 bad ones; at most 1 could be borne",
+    ):
+        assert part in found, part
+
+
+def test_explain_tells_what_one_record_may_do(source, capfd):
+    source.models = [private({**RECORD, "releases": 2})]
+    found = " ".join(sentences(run(capfd, "explain", source.write().folder))["Model model"])
+    for part in (
+        "with probability 0.1, secretly; its share is at most 1 long, and the sum is divided by 100",
+        "for each record, delta 10^-5, add-remove (one record more or less)",
+        "one step, in the enclave",
+    ):
+        assert part in found, part
 
 
 def test_explain_tells_what_the_enclave_sees_and_what_is_declared(source, capfd):

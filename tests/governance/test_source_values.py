@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.governance.sources import Plain, SourceFolder, model, node, run
+from tests.governance.sources import HAZARD, NODE, Plain, SourceFolder, model, node, private, run
 
 from crimson_governance.source import scalars
 from crimson_governance.source.folder import read_source
@@ -57,6 +57,17 @@ def test_decimals_that_floating_point_would_round(text, expected):
 def test_a_number_that_is_no_plain_decimal_is_refused(text):
     with pytest.raises(ValueError):
         scalars.micro(Scalar(text, True))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("-0.5", -500_000), ("-12", -12_000_000), ("3", 3_000_000)])
+def test_an_end_of_a_range_may_be_below_zero(text, expected):
+    assert scalars.signed_micro(Scalar(text, True)) == expected
+
+
+@pytest.mark.parametrize("text", ["-", "--1", "-0", "-0.0", "- 1", "+1", "-1e3", "-.5", "−1"])
+def test_a_minus_stands_before_a_plain_decimal_above_zero(text):
+    with pytest.raises(ValueError):
+        scalars.signed_micro(Scalar(text, True))
 
 
 def test_epsilon_has_three_places():
@@ -117,6 +128,10 @@ def test_a_day_is_a_date(text):
     assert scalars.day(Scalar("1970-01-02", True)) == 86_400
     with pytest.raises(ValueError):
         scalars.day(Scalar(text, True))
+
+
+def score(**plan: object) -> dict:
+    return model(model="score", strategy="sum", base="model", plan={"steps": 0, "learning_rate": 0, **plan})
 
 
 FAULTS = {
@@ -224,6 +239,78 @@ FAULTS = {
     "no feature": ({"models": [model(plan={"numeric": [], "categorical": []})]}, "no feature is left"),
     "no step": ({"models": [model(plan={"steps": 0})]}, "needs steps and a learning_rate"),
     "no grid": ({"models": [model(base="model", plan={"task": "cox-score"})]}, "needs a grid"),
+    "a score of nothing": (
+        {"models": [model(plan={"task": "hazard-score"})]},
+        "needs the model that it scores",
+    ),
+    "batches of risk sets": ({"models": [model(plan={"batch": 16})]}, "takes no batches"),
+    "momentum of a sum": (
+        {"models": [model(strategy="sum", plan={"task": "moments", "momentum": Plain("0.5")})]},
+        "takes no steps, and so no momentum",
+    ),
+    "momentum of one": ({"models": [model(plan={"momentum": 1})]}, "momentum_micro"),
+    "a hazard without bins": ({"models": [model(plan={**HAZARD, "cuts": []})]}, "cuts, the upper ends"),
+    "bins of a Cox regression": ({"models": [model(plan={"cuts": [30]})]}, "belong to the tasks hazard"),
+    "bins that go back": (
+        {"models": [model(plan={**HAZARD, "cuts": [30, 20]})]},
+        "times of cuts must ascend",
+    ),
+    "a bin of no time": ({"models": [model(plan={**HAZARD, "cuts": [0, 20]})]}, "begin above 0"),
+    "a deep Cox regression": ({"models": [model(plan={"hidden": [8]})]}, "is linear"),
+    "an empty layer": ({"models": [model(plan={**HAZARD, "hidden": [8, 0]})]}, "at least one unit"),
+    "a range too few": (
+        {"models": [model(plan={"ranges": [{"low": 0, "high": 1}]})]},
+        "1 ranges for 2 numeric columns",
+    ),
+    "a range of nothing": (
+        {"models": [model(plan={"ranges": [{"low": 0, "high": 1}, {"low": 2, "high": 2}]})]},
+        "low must be below high",
+    ),
+    "scaled twice": (
+        {
+            "models": [
+                model(plan={"scale_model": "moments", "ranges": [{"low": 0, "high": 1}] * 2}),
+                model(model="moments", strategy="sum", plan={"task": "moments"}),
+            ]
+        },
+        "either by public ranges or by another",
+    ),
+    "a Cox score of a hazard": (
+        {"models": [model(plan=HAZARD), score(task="cox-score", grid=[30])]},
+        "cox-score scores a model with the task cox",
+    ),
+    "a score in other bins": (
+        {
+            "models": [
+                model(plan=HAZARD),
+                score(**{**HAZARD, "task": "hazard-score", "cuts": [30], "grid": [9]}),
+            ]
+        },
+        "model has other cuts: write the same",
+    ),
+    "a score with other layers": (
+        {
+            "models": [
+                model(plan=HAZARD),
+                score(**{**HAZARD, "task": "hazard-score", "hidden": [4], "grid": [9]}),
+            ]
+        },
+        "model has another hidden: write the same",
+    ),
+    "an alternative that is the strategy": ({"models": [model(alternatives=["fedavg"])]}, "is named twice"),
+    "an alternative that changes nodes": (
+        {"models": [model(alternatives=["fednova"])]},
+        "is none of fedavg,",
+    ),
+    "a budget for no rounds and no noise": (
+        {"models": [private({"unit": "node", "epsilon": 8, "delta_exponent": 3})]},
+        "write releases, how many rounds",
+    ),
+    "U21 more releases than the budget affords": (
+        {"models": [private({**NODE, "releases": 40}, numbers={"noise": 20})]},
+        "40 releases cost epsilon ",
+    ),
+    "a radius in words": ({"models": [model(robust={"radius": "wide"})]}, "robust.radius: a plain decimal"),
     "a grid that goes back": (
         {"models": [model(base="model", plan={"task": "cox-score", "grid": [30, 20]})]},
         "must ascend",

@@ -3,22 +3,55 @@
 import base64
 
 import pytest
-from tests.governance.sources import Plain, federation, model, node, run, site_keys
+from tests.governance.sources import (
+    HAZARD,
+    NODE,
+    RECORD,
+    Plain,
+    federation,
+    model,
+    node,
+    private,
+    run,
+    site_keys,
+)
 
 EIGHT = [node(f"site-{index}") for index in range(8)]
-WIDE = {"numeric": [f"x{index}" for index in range(4096)]}
-RECORD = {"unit": "record", "epsilon": 8, "delta_exponent": 5, "charge": "record"}
-NODE = {"unit": "node", "epsilon": 8, "delta_exponent": 3, "charge": "node"}
+WIDE = {"numeric": [f"x{index}" for index in range(4096)], "losses": False}
+SINGLE = {"numbers": {"bucket_size": 1}, "disclosures": ["simulated", "single-updates"]}
+PAIRS = {"numbers": {"bucket_size": 2}, "disclosures": ["small-buckets"]}
+# Written noise spares the accountant where another rule is tried.
+NOISY = {**RECORD, "releases": 1}
 
 
 def numbers(**changes: object) -> dict:
     return model(numbers=changes)
 
 
+def filtered(changes: dict | None = None, **more: object) -> dict:
+    """A model with sketches and their filter."""
+    return model(
+        plan=WIDE,
+        sketch={"buckets": 64, **(changes or {})},
+        **{
+            "robust": {"rule": "sketch-filter", "tolerance": 1},
+            "disclosures": ["simulated", "sketches"],
+            **more,
+        },
+    )
+
+
+def noisy(privacy: dict | None = None, **changes: object) -> dict:
+    """A model with a record budget and noise as written."""
+    numbers = {"noise": 4, "clip": 4, **changes.pop("numbers", {})}
+    return private({**NOISY, **(privacy or {})}, numbers=numbers, **changes)
+
+
 def robust(rule: str, tolerance: int = 0, **changes: object) -> dict:
     return model(robust={"rule": rule, "tolerance": tolerance}, **changes)
 
 
+MIXED = {"robust": {"rule": "none", "mixing": True}}
 MODELS = {
     "U1 value bits below eight": (numbers(value_bits=7), "value_bits"),
     "U1 no clip": (numbers(clip=0), "clip"),
@@ -53,24 +86,44 @@ MODELS = {
         "no robust rule",
     ),
     "U7 enclave clip over a sum": (model(robust={"enclave_clip": True}), "bounds no node"),
-    "U8 Cox with record privacy": (model(loss="cox-partial-likelihood", privacy=RECORD), "discrete hazard"),
+    "U6 mixing before a plain mean": (robust("none", numbers={"bucket_size": 4}) | MIXED, "changes nothing"),
+    "U6 centered clipping without a radius": (robust("centered-clipping", 1, **SINGLE), "radius above 0"),
+    "U6 a sketch filter beyond 2f + 3": (
+        filtered(robust={"rule": "sketch-filter", "tolerance": 3}),
+        "cannot tolerate 3",
+    ),
+    "U6 fednova under a robust rule": (
+        robust("median", strategy="fednova", **{**SINGLE, "numbers": {"bucket_size": 1, "steps_cap": 9}}),
+        "claimed steps",
+    ),
+    "U8 Cox with record privacy": (
+        noisy(plan={"task": "cox", "cuts": []}),
+        "discrete hazard",
+    ),
     "U9 rejection charged per record": (
-        robust(
-            "norm-bound",
-            numbers={"bucket_size": 1},
-            privacy=RECORD,
-            disclosures=["simulated", "single-updates"],
-        ),
+        noisy(robust={"rule": "norm-bound"}, **SINGLE),
         "node sensitivity",
     ),
     "U10 dependent filter with central noise": (
-        robust(
-            "krum", 1, numbers={"bucket_size": 1}, privacy=NODE, disclosures=["simulated", "single-updates"]
-        ),
+        private(NODE, robust={"rule": "krum", "tolerance": 1}, **SINGLE),
         "central noise",
     ),
+    "U10 mixing with central noise": (
+        private(NODE, robust={"rule": "trimmed-mean", "tolerance": 1, "mixing": True}, **SINGLE),
+        "mixing chooses",
+    ),
+    "U10 sketches before noise on each bucket": (
+        private(
+            {**NODE, "noise_per_bucket": True},
+            robust={"rule": "sketch-filter", "tolerance": 1},
+            sketch={"buckets": 64},
+            plan=WIDE,
+            disclosures=["simulated", "sketches"],
+        ),
+        "chooses before any noise",
+    ),
     "U11 sketches with simulated evidence": (
-        model(plan=WIDE, sketch={"buckets": 64}, disclosures=["sketches"]),
+        filtered(disclosures=["sketches"]),
         "both sketches and simulated",
     ),
     "U11 single updates with simulated evidence": (
@@ -78,18 +131,76 @@ MODELS = {
         "both single-updates and simulated",
     ),
     "U12 sketch compresses too little": (
-        model(sketch={"buckets": 64}, disclosures=["simulated", "sketches"]),
+        model(
+            sketch={"buckets": 64},
+            robust={"rule": "sketch-filter"},
+            plan={"losses": False},
+            disclosures=["simulated", "sketches"],
+        ),
         "16-fold",
     ),
-    "U12 sketch with a broken row": (
-        model(plan=WIDE, sketch={"buckets": 66}, disclosures=["simulated", "sketches"]),
-        "divide",
+    "U12 sketch with a broken row": (filtered({"buckets": 66}), "power of two"),
+    "U12 sketch with five rows": (filtered({"rows": 5}), "4 rows"),
+    "U12 sketch in no round": (filtered({"every": 0}), "how many rounds"),
+    "U12 sketch that nobody reads": (filtered(robust={"rule": "none"}), "no sketch filter reads"),
+    "U12 sketch of counters": (
+        filtered() | {"plan": model(plan={**WIDE, "losses": True})["plan"]},
+        "parameters and weight alone",
     ),
     "U13 private sum of counters": (
-        model(strategy="sum", plan={"task": "moments"}, privacy=NODE),
+        private(NODE, strategy="sum", plan={"task": "moments", "cuts": []}),
         "exact counters",
     ),
     "U13 sum with parameters": (model(strategy="sum"), "exact counters"),
+    "U13 a private model with its loss": (private(NODE, plan={"losses": True}), "carries none"),
+    "U17 momentum of none": (model(strategy="fedavgm"), "need a momentum"),
+    "U17 Adam without a second moment": (
+        model(strategy="fedadam", server={"momentum": Plain("0.9")}),
+        "second moment decay",
+    ),
+    "U17 Yogi as an alternative without adaptivity": (
+        model(alternatives=["fedyogi"], server={"momentum": Plain("0.9"), "second_moment": Plain("0.99")}),
+        "an adaptivity above 0",
+    ),
+    "U17 alternatives of what nodes compute": (
+        model(strategy="fednova", alternatives=["fedavg"], numbers={"steps_cap": 9}),
+        "may follow one another",
+    ),
+    "U17 a rate of nothing": (model(server={"rate": 0}), "learns nothing"),
+    "U17 fednova without a cap": (model(strategy="fednova"), "steps_cap belongs"),
+    "U17 a cap without fednova": (numbers(steps_cap=9), "steps_cap belongs"),
+    "U17 fedprox without a proximal term": (model(strategy="fedprox"), "belong together"),
+    "U17 a proximal term without fedprox": (model(plan={"proximal": Plain("0.1")}), "belong together"),
+    "U18 no epsilon": (noisy({"epsilon": 0}), "epsilon must lie"),
+    "U18 a delta of a tenth": (noisy({"delta_exponent": 1}), "delta must lie"),
+    "U18 a delta beyond what accounts hold": (noisy({"delta_exponent": 13}), "delta must lie"),
+    "U18 no release": (noisy({"releases": 0}), "affords no release"),
+    "U18 noise that affords nothing": (
+        noisy({"releases": None, "sampling": 1}, numbers={"noise": Plain("0.1")}),
+        "affords no release",
+    ),
+    "U18 fednova": (private(NODE, strategy="fednova", numbers={"steps_cap": 9}), "which no noise covers"),
+    "U18 weights by rows": (private(NODE, numbers={"weight_cap": 16}), "weight_cap 1"),
+    "U18 no record clip": (noisy({"record_clip": 0}), "needs a record clip"),
+    "U18 no divisor": (noisy({"divisor": 0}), "a public divisor"),
+    "U18 no sampling": (noisy({"sampling": 0}), "sampling probability above 0"),
+    "U18 sampling at node sensitivity": (noisy({"charge": "node"}), "nothing is gained"),
+    "U18 sampled nodes": (private({**NODE, "sampling": Plain("0.5")}), "belong to the unit record"),
+    "U18 no noise": (noisy(numbers={"noise": 0}), "protects nobody"),
+    "U18 noise without a budget": (numbers(noise=1), "buys nothing"),
+    "U19 a bucket left out": (
+        private(NODE, robust={"rule": "trimmed-mean", "tolerance": 1}, **PAIRS),
+        "set enclave_clip",
+    ),
+    "U19 a norm bound before noise on each bucket": (
+        private({**NODE, "noise_per_bucket": True}, robust={"rule": "norm-bound"}, **PAIRS),
+        "set enclave_clip",
+    ),
+    "U20 another loss than the plan's": (model(loss="discrete-hazard"), "has the loss cox-partial"),
+    "U20 a loss of nothing": (
+        model(strategy="sum", loss="cross-entropy", plan={"task": "moments"}),
+        "has the loss none",
+    ),
 }
 
 
@@ -221,8 +332,35 @@ SOUND = {
     "declared pairs": model(numbers={"bucket_size": 2}, disclosures=["small-buckets"]),
     "declared single updates": model(numbers={"bucket_size": 1}, disclosures=["simulated", "single-updates"]),
     "buckets of c + 3": numbers(bucket_size=4),
-    "declared sketches": model(plan=WIDE, sketch={"buckets": 64}, disclosures=["sketches", "simulated"]),
-    "hazard with record privacy": model(loss="discrete-hazard", privacy=RECORD),
+    "declared sketches": filtered(),
+    "sketches in every fifth round": filtered({"every": 5}),
+    "hazard with record privacy": noisy(),
+    "record privacy under a trimmed mean": noisy(
+        robust={"rule": "trimmed-mean", "tolerance": 1, "enclave_clip": True}, **PAIRS
+    ),
+    "rejection charged by the node": noisy(
+        {"charge": "node", "sampling": 1, "epsilon": 50},
+        robust={"rule": "norm-bound"},
+        **{**SINGLE, "numbers": {"bucket_size": 1, "noise": 40}},
+    ),
+    "Krum over noisy updates": private(
+        {**NODE, "noise_per_bucket": True}, robust={"rule": "krum", "tolerance": 2}, **SINGLE
+    ),
+    "Cox with node privacy": private(NODE, plan={"task": "cox", "cuts": []}),
+    "fedprox": model(strategy="fedprox", plan={"proximal": Plain("0.1")}),
+    "fednova": model(strategy="fednova", numbers={"steps_cap": 9}),
+    "fednova with a proximal term": model(
+        strategy="fednova", numbers={"steps_cap": 9}, plan={"proximal": Plain("0.1")}
+    ),
+    "every server strategy": model(
+        strategy="fedavg",
+        alternatives=["fedadam", "fedavgm", "fedyogi"],
+        server={"momentum": Plain("0.9"), "second_moment": Plain("0.99"), "adaptivity": Plain("0.001")},
+    ),
+    "a network": model(plan={**HAZARD, "hidden": [16]}),
+    "mixing before a geometric median": model(
+        robust={"rule": "geometric-median", "tolerance": 3, "mixing": True}, **SINGLE
+    ),
     "trimmed mean over buckets": robust(
         "trimmed-mean", 1, numbers={"bucket_size": 2}, disclosures=["small-buckets"]
     ),
@@ -238,6 +376,20 @@ def test_a_sound_model_passes(name, source, capfd):
     answer = run(capfd, "lint", source.write().folder)
     assert answer.code == 0 and answer.data["sound"]
     assert [item["model"] for item in answer.data["models"]] == ["model"]
+
+
+def test_releases_that_cost_more_than_the_budget_are_refused_before_anything_else(source, capfd):
+    """U21: found while the source is compiled, as it takes an accountant; nobody can sign it."""
+    source.nodes, source.models = EIGHT, [private({**NODE, "releases": 41}, numbers={"noise": 20})]
+    told = "41 releases cost epsilon "
+    lint = run(capfd, "lint", source.write().folder)
+    assert (lint.code, lint.error["code"]) == (4, "bad-source") and told in lint.error["message"]
+    afforded = int(lint.error["message"].split("affords ")[1].split()[0])
+    signed = run(capfd, "sign", source.folder, "--key", source.keys()["alice"], "--yes")
+    assert signed.code == 4 and told in signed.error["message"]
+    for releases, code in ((afforded, 0), (afforded + 1, 4)):
+        source.models = [private({**NODE, "releases": releases}, numbers={"noise": 20})]
+        assert run(capfd, "lint", source.write().folder).code == code
 
 
 def test_an_empty_roster_is_sound_without_models_and_not_with_one(source, capfd):

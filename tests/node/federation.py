@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from tests.playground import Parties, default_numbers, default_rules, initial, make_parties, sign_policy
 
-from crimson_node.learning.contribution import counters_of
 from crimson_node.learning.plan import TrainingPlan
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.secret.key_files import to_pem
@@ -40,9 +39,8 @@ def plan(task: str) -> TrainingPlan:
 def rules(name: str, task: str, nodes: int) -> ModelRules:
     """Rules of one model of the policy."""
     what = plan(task)
-    parameters = len(FEATURES) if task == "cox" else 0
-    numbers = default_numbers(nodes, parameters=parameters, counters=counters_of(what), weight_cap=64)
-    changes = {} if task == "cox" else {"strategy": "sum", "loss": "none"}
+    numbers = default_numbers(nodes, parameters=what.parameters, counters=what.counters, weight_cap=64)
+    changes = {"loss": "cox-partial-likelihood"} if task == "cox" else {"strategy": "sum", "loss": "none"}
     return replace(default_rules(numbers), model=name, plan=what.to_bytes(), **changes)
 
 

@@ -140,6 +140,7 @@ NUMBERS = {
     "corrupt": (0, 1),
     "dropout": (0, 1),
     "noise_micro": 1,
+    "steps_cap": 1,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.adversary import as_node, finish, others, send, turn
-from tests.playground import Play, parse
+from tests.playground import Play, parse, sketched_parties
 
 import crimson_node.rounds.share as share_step
 from crimson_enclave import dispatch
@@ -22,7 +22,7 @@ from crimson_protocol.wire.messages.release import Abort
 from crimson_protocol.wire.messages.submit import Complaint
 from crimson_protocol.wire.table import MESSAGES, Role
 
-STAGES = ("offer", "roster", "shared", "frozen", "request", "release")
+STAGES = ("offer", "roster", "shared", "frozen", "verdict", "request", "release")
 TO_ENCLAVE = [item.record for item in MESSAGES if item.sender is Role.NODE and not item.inner]
 TO_NODE = [item.record for item in MESSAGES if item.sender is Role.ENCLAVE]
 
@@ -31,7 +31,7 @@ class Stage:
     """A federation in mid-round, with one message of every type that was or could be said in it."""
 
     def __init__(self, play: Callable[..., Play], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.federation, self.monkeypatch = play(4), monkeypatch
+        self.federation, self.monkeypatch = play(4, parties=sketched_parties(4)), monkeypatch
         self.spoken: dict[type, bytes] = {}
         self.payload = b""
 
@@ -61,7 +61,10 @@ class Stage:
 
     def rest(self) -> dict[type, bytes]:
         """One message of each type: spoken ones, and from a twin of the round those still to come."""
-        twin = type(self)(lambda nodes: Play(self.federation.home / "twin", nodes), self.monkeypatch)
+        twin = type(self)(
+            lambda nodes, parties: Play(self.federation.home / "twin", nodes, parties=parties),
+            self.monkeypatch,
+        )
         twin.run(lambda federation: federation.agents[1].state.phase is NodePhase.FINISHED)
         federation = self.federation
         offer = enclave_states.terms_of(federation.session.state)
@@ -141,10 +144,24 @@ def test_a_node_refuses_every_other_message(play, monkeypatch, phase, trigger):
 
 def test_a_whole_round_takes_the_legal_moves_of_both_roles(play):
     """Every move on the path to a release, seen as it happens."""
-    federation = play(4)
+    seen = set()
+    for federation in (play(4), play(4, parties=sketched_parties(4))):
+        seen |= moves_of_a_round(federation)
+    allowed = {(move.before, move.trigger, after) for move in MOVES for after in move.after}
+    assert seen <= allowed
+    ends = {EnclavePhase.ABORTED, NodePhase.WITHDRAWN}
+    assert allowed - seen == {
+        *((before, trigger, after) for before, trigger, after in allowed if after in ends),
+        (EnclavePhase.SUBMITTING, Complaint, EnclavePhase.SUBMITTING),
+        *((b, t, a) for b, t, a in allowed if b is NodePhase.OPENED and a is NodePhase.OPENED),
+        *((b, t, a) for b, t, a in allowed if b is NodePhase.CONFIRMED and a is NodePhase.FINISHED),
+    }
+
+
+def moves_of_a_round(federation: Play) -> set[tuple]:
     federation.prepare()
-    said, seen = federation.open(), set()
-    for stage in STAGES:
+    stages, said, seen = federation.stages, federation.open(), set()
+    for stage in stages:
         for recipient, data in said:
             before = federation.agents[1].state.phase
             replies = federation.deliver([(recipient, data)], upload=False)
@@ -158,15 +175,7 @@ def test_a_whole_round_takes_the_legal_moves_of_both_roles(play):
             at = federation.session.state.phase
             said = federation.close()
             seen.add((at, Deadline, federation.session.state.phase))
-    allowed = {(move.before, move.trigger, after) for move in MOVES for after in move.after}
-    assert seen <= allowed
-    ends = {EnclavePhase.ABORTED, NodePhase.WITHDRAWN}
-    assert allowed - seen == {
-        *((before, trigger, after) for before, trigger, after in allowed if after in ends),
-        (EnclavePhase.SUBMITTING, Complaint, EnclavePhase.SUBMITTING),
-        *((b, t, a) for b, t, a in allowed if b is NodePhase.OPENED and a is NodePhase.OPENED),
-        *((b, t, a) for b, t, a in allowed if b is NodePhase.CONFIRMED and a is NodePhase.FINISHED),
-    }
+    return seen
 
 
 ABORTS = [move.before for move in MOVES if move.role is Role.NODE and move.trigger is Abort]

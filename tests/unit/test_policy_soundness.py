@@ -14,13 +14,16 @@ from tests.playground import (
 )
 
 from crimson_protocol.errors import PeerFault, PolicyRefusal
-from crimson_protocol.policy.document import ModelRules, Policy, PrivacyRules, SketchRules
+from crimson_protocol.policy.document import ModelRules, Policy, PrivacyRules, ServerRules, SketchRules
 from crimson_protocol.policy.soundness import reasons
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import DualKey
 
-RECORD = PrivacyRules("record", 8000, 5, 0, 0, "record")
-NODE = PrivacyRules("node", 8000, 3, 0, 0, "node")
+RECORD = PrivacyRules("record", 8000, 5, 100_000, 1_000_000, 100, 10, 0, "record")
+NODE = PrivacyRules("node", 8000, 3, 1_000_000, 0, 0, 10, 0, "node")
+PRIVATE = {"counters": 0, "weight_cap": 1, "noise_micro": 8_000_000}
+SKETCHED = {"parameters": 4096, "counters": 0}
+SKETCHES = {"robust_rule": "sketch-filter", "robust_tolerance": 1, "disclosures": ("simulated", "sketches")}
 
 
 def rules(nodes: int = 8, numbers: dict | None = None, **changes: object) -> ModelRules:
@@ -70,7 +73,7 @@ UNSOUND = {
         "central noise",
     ),
     "U11 sketches with simulated evidence": (
-        rules(numbers={"parameters": 4096}, sketch=SketchRules(64, 4), disclosures=("sketches",)),
+        rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), **(SKETCHES | {"disclosures": ("sketches",)})),
         "both sketches and simulated",
     ),
     "U11 single updates with simulated evidence": (
@@ -78,13 +81,104 @@ UNSOUND = {
         "both single-updates and simulated",
     ),
     "U12 sketch compresses too little": (
-        rules(numbers={"parameters": 500}, sketch=SketchRules(64, 4), disclosures=("simulated", "sketches")),
+        rules(numbers=SKETCHED | {"parameters": 500}, sketch=SketchRules(64, 4, 1), **SKETCHES),
         "16-fold",
     ),
     "U12 sketch with a broken row": (
-        rules(numbers={"parameters": 4096}, sketch=SketchRules(66, 4), disclosures=("simulated", "sketches")),
-        "divide",
+        rules(numbers=SKETCHED, sketch=SketchRules(66, 4, 1), **SKETCHES),
+        "power of two",
     ),
+    "U12 an undeclared sketch": (
+        rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), **(SKETCHES | {"disclosures": ()})),
+        "must declare sketches",
+    ),
+    "U12 a sketch that nobody reads": (
+        rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), disclosures=("simulated", "sketches")),
+        "for nothing",
+    ),
+    "U12 a sketch of counters": (
+        rules(numbers={"parameters": 4096}, sketch=SketchRules(64, 4, 1), **SKETCHES),
+        "no counters",
+    ),
+    "U12 a sketch in no round": (
+        rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 0), **SKETCHES),
+        "how many",
+    ),
+    "U6 a sketch filter beyond its cohort": (
+        rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), **(SKETCHES | {"robust_tolerance": 3})),
+        "tolerate 3",
+    ),
+    "U6 mixing before a plain mean": (rules(numbers={"bucket_size": 1}, mixing=1), "changes nothing"),
+    "U6 centered clipping without a radius": (
+        rules(numbers={"bucket_size": 1}, robust_rule="centered-clipping"),
+        "radius",
+    ),
+    "U6 fednova under a robust rule": (
+        rules(numbers={"bucket_size": 1, "steps_cap": 9}, strategy="fednova", robust_rule="median"),
+        "claimed steps",
+    ),
+    "U10 mixing with central noise": (
+        rules(
+            numbers=PRIVATE | {"bucket_size": 1},
+            robust_rule="trimmed-mean",
+            robust_tolerance=1,
+            mixing=1,
+            privacy=NODE,
+        ),
+        "mixing chooses",
+    ),
+    "U13 counters beside a private model": (
+        rules(numbers=PRIVATE | {"counters": 2}, privacy=NODE),
+        "carries none",
+    ),
+    "U17 an alternative that nodes would have to know": (
+        rules(numbers={"steps_cap": 9}, strategy="fednova", alternatives=("fedavg",)),
+        "may follow one another",
+    ),
+    "U17 momentum of none": (rules(strategy="fedavgm"), "momentum"),
+    "U17 Adam without a second moment": (
+        rules(strategy="fedadam", server=ServerRules(1_000_000, 900_000, 0, 0)),
+        "second moment",
+    ),
+    "U17 a server that stands still": (rules(server=ServerRules(0)), "learns nothing"),
+    "U17 claimed steps without a cap": (rules(strategy="fednova"), "steps_cap"),
+    "U17 a cap that nothing uses": (rules(numbers={"steps_cap": 9}), "steps_cap"),
+    "U18 no epsilon": (rules(numbers=PRIVATE, privacy=replace(NODE, epsilon_thousandths=0)), "epsilon must"),
+    "U18 a delta of a tenth": (rules(numbers=PRIVATE, privacy=replace(NODE, delta_exponent=1)), "delta must"),
+    "U18 no release": (rules(numbers=PRIVATE, privacy=replace(NODE, releases=0)), "no release"),
+    "U18 no noise": (rules(numbers=PRIVATE | {"noise_micro": 0}, privacy=NODE), "protects nobody"),
+    "U18 noise for nothing": (rules(numbers={"noise_micro": 1}), "buys nothing"),
+    "U18 private weights by rows": (
+        rules(numbers=PRIVATE | {"weight_cap": 16}, privacy=NODE),
+        "weight_cap 1",
+    ),
+    "U18 a private division by claims": (
+        rules(numbers=PRIVATE | {"steps_cap": 9}, strategy="fednova", privacy=NODE),
+        "fednova divides",
+    ),
+    "U18 records without a clip": (
+        rules(numbers=PRIVATE, loss="discrete-hazard", privacy=replace(RECORD, record_clip_micro=0)),
+        "record clip",
+    ),
+    "U18 records of no loss": (
+        rules(numbers=PRIVATE, loss="policy-gradient", privacy=RECORD),
+        "sum over records",
+    ),
+    "U18 sampled and charged per node": (
+        rules(numbers=PRIVATE, loss="discrete-hazard", privacy=replace(RECORD, charge="node")),
+        "nothing is gained",
+    ),
+    "U18 a node in the sample": (
+        rules(numbers=PRIVATE, privacy=replace(NODE, sampling_micro=500_000)),
+        "belong to the unit record",
+    ),
+    "U19 a private bucket taken or left": (
+        rules(
+            numbers=PRIVATE | {"bucket_size": 2}, robust_rule="trimmed-mean", robust_tolerance=1, privacy=NODE
+        ),
+        "set enclave_clip",
+    ),
+    "U20 a plan that nobody can read": (rules(plan=b"?"), "cannot be read"),
     "U13 private sum of counters": (
         rules(numbers={"parameters": 0}, strategy="sum", privacy=NODE),
         "exact counters",
@@ -115,10 +209,27 @@ SOUND = {
     "declared pairs": rules(numbers={"bucket_size": 2}),
     "declared single updates": rules(numbers={"bucket_size": 1}),
     "buckets of c + 3": rules(numbers={"bucket_size": 4}, disclosures=()),
-    "declared sketches": rules(
-        numbers={"parameters": 4096}, sketch=SketchRules(64, 4), disclosures=("simulated", "sketches")
+    "declared sketches": rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), **SKETCHES),
+    "hazard with record privacy": rules(numbers=PRIVATE, loss="discrete-hazard", privacy=RECORD),
+    "node privacy": rules(numbers=PRIVATE, privacy=NODE),
+    "a private trimmed mean, projected": rules(
+        numbers=PRIVATE | {"bucket_size": 2},
+        robust_rule="trimmed-mean",
+        robust_tolerance=1,
+        enclave_clip=1,
+        privacy=NODE,
     ),
-    "hazard with record privacy": rules(loss="discrete-hazard", privacy=RECORD),
+    "a dependent rule over noisy buckets": rules(
+        numbers=PRIVATE | {"bucket_size": 1},
+        robust_rule="geometric-median",
+        robust_tolerance=1,
+        mixing=1,
+        privacy=replace(NODE, noise_per_bucket=1),
+    ),
+    "adaptive strategies in turn": rules(
+        alternatives=("fedadam", "fedavgm"), server=ServerRules(1_000_000, 900_000, 990_000, 1000)
+    ),
+    "fednova with a cap on steps": rules(numbers={"steps_cap": 10}, strategy="fednova"),
     "trimmed mean over buckets": rules(
         numbers={"bucket_size": 2}, robust_rule="trimmed-mean", robust_tolerance=1
     ),

@@ -11,11 +11,26 @@ from sksurv.util import Surv
 
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.learning.cox import CoxPlan, train
+from crimson_node.learning.plan import TrainingPlan
 from crimson_node.learning.standardise import Standardiser, site_moments
 from crimson_simulation.pooled_metrics import centralised, follow_up_grid, local_models, pooled
 
 SCORES = ("concordance", "ipcw_concordance", "integrated_brier")
-PLAN = CoxPlan(steps=5, learning_rate=0.2, l2=0.01)
+ALONE = CoxPlan(steps=5, learning_rate=0.2, l2=0.01)
+PLAN = TrainingPlan(
+    task="cox",
+    time_column="time",
+    event_column="event",
+    numeric=tuple("abcdefghijklmn"),
+    categorical=(),
+    steps=5,
+    learning_rate_micro=200_000,
+    l2_micro=10_000,
+    weights="rows",
+    scale_model=None,
+    grid_micro=(),
+)
+START = np.zeros(14)
 
 
 def rows_of(features, time, event, train_flags) -> SurvivalRows:
@@ -107,30 +122,35 @@ def test_all_training_rows_censored_has_reasons(whas) -> None:
 def test_the_centralised_model_has_the_federations_budget(whas, sites) -> None:
     parts = list(sites.values())
     together = SurvivalRows.together(parts)
-    theta = train(np.zeros(14), together, CoxPlan(20, PLAN.learning_rate, PLAN.l2))
-    assert centralised(parts, PLAN, rounds=4) == pooled(theta, together.training(), together.held_out())
-    assert centralised(parts, PLAN, rounds=20)["concordance"] > 0.7
+    theta = train(np.zeros(14), together, CoxPlan(20, ALONE.learning_rate, ALONE.l2))
+    assert centralised(parts, PLAN, START, rounds=4) == pooled(
+        theta, together.training(), together.held_out()
+    )
+    assert centralised(parts, PLAN, START, rounds=20)["concordance"] > 0.7
 
 
 def test_local_models_are_scored_on_everybodys_held_out_rows(whas, sites) -> None:
-    scores = local_models(sites, PLAN, rounds=4)
+    scores = local_models(sites, PLAN, START, rounds=4)
     assert list(scores) == list(sites)
     together = SurvivalRows.together(sites.values())
-    theta = train(np.zeros(14), sites["site 2"], CoxPlan(20, PLAN.learning_rate, PLAN.l2))
+    theta = train(np.zeros(14), sites["site 2"], CoxPlan(20, ALONE.learning_rate, ALONE.l2))
     assert scores["site 2"] == pooled(theta, together.training(), together.held_out())
 
 
 def test_a_site_with_no_training_event_has_no_model(sites) -> None:
     silent = sites["site 0"]
     silent = SurvivalRows(silent.features, silent.time, np.zeros(len(silent), dtype=bool), silent.train)
-    scores = local_models(sites | {"site 0": silent}, PLAN, rounds=1)["site 0"]
+    scores = local_models(sites | {"site 0": silent}, PLAN, START, rounds=1)["site 0"]
     assert all(scores[name] is None for name in SCORES)
     assert scores["reasons"] == dict.fromkeys(SCORES, "the site has no training event")
 
 
 def test_scores_are_plain_json(sites) -> None:
     grid = np.array([100.0, 500.0, 1000.0])
-    scores = [centralised(list(sites.values()), PLAN, 1, grid), local_models(sites, PLAN, 1, grid)]
+    scores = [
+        centralised(list(sites.values()), PLAN, START, 1, grid),
+        local_models(sites, PLAN, START, 1, grid),
+    ]
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
 
 

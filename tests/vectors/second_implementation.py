@@ -65,7 +65,7 @@ def t0(offer: list, offer_digest: bytes, roster: bytes, graph: bytes, buckets: b
     numbers = offer[8]
     return labelled(
         "T0", 1, *offer[:5], offer_digest, *offer[5:8], roster, graph, buckets, [offer[9], offer[10]], offer[11],
-        offer[14], numbers[:3], *numbers[3:7], numbers[11],
+        offer[14], numbers[:3], *numbers[3:7], *numbers[11:13],
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def sealer(i: int, j: int) -> int:
 def slices(numbers: list) -> list[tuple[int, int]]:
     """(index, words) of every slice, count words included."""
     parameters, counters, count, ring_bits, value_bits = numbers[:5]
-    body = parameters + 1 + counters * -(-96 // value_bits)
+    body = parameters + 1 + (numbers[12] > 0) + counters * -(-96 // value_bits)
     edges = [body * place // count for place in range(count + 1)]
     return [(place, edges[place + 1] - edges[place] + 2 * -(-64 // ring_bits)) for place in range(count)]
 

@@ -134,7 +134,7 @@ class Gate:
         again = place == (round_, attempt + 1) and attempt > 0
         if not again and place != (round_ + 1, 1):
             raise CallerFault(Refusal.WRONG_PHASE, f"the model stands at round {round_}, attempt {attempt}")
-        self._offer = session.open(model, again=again)
+        self._offer = session.open(model, again=again, strategy=question.strategy)
         self._closed, self._said = (), []
         return self._offer
 

@@ -27,7 +27,8 @@ class Memory:
 
     artifacts: dict[str, bytes] = field(default_factory=dict, repr=False)
     releases: dict[str, bytes] = field(default_factory=dict, repr=False)
-    files: Files = field(default_factory=lambda: Files({}, {}))
+    memories: dict[str, bytes] = field(default_factory=dict, repr=False)
+    files: Files = field(default_factory=lambda: Files({}, {}, {}))
 
 
 class Keeper:
@@ -57,9 +58,15 @@ class Keeper:
                 content = session.contents.get(model)
                 releases[model] = plain(release, content.reveal() if content else None)
                 new.append((releases[model], release))
-        files = Files(artifacts, releases)
-        state = state_of(session, self.state, files, self.followed)
-        named = {*artifacts.values(), *releases.values(), state.bundle}
+        memories, kept = dict(self.memory.files.memories), {}
+        for model, remembered in session.accounts.memories.items():
+            kept[model] = remembered.to_bytes()
+            if kept[model] != self.memory.memories.get(model):
+                memories[model], sealed = self.vault.seal_artifact(f"{model} memory", kept[model])
+                new.append((memories[model], sealed))
+        files = Files(artifacts, releases, memories)
+        state = state_of(session, files, self.followed)
+        named = {*artifacts.values(), *releases.values(), *memories.values(), state.bundle}
         if state.bundle != self.state.bundle:
             new.append((state.bundle, self.followed.bundle))
         leaves = session.log.leaves[self.folder.size :]
@@ -68,7 +75,7 @@ class Keeper:
         except OSError as error:
             raise NotKept(error.strerror or "the system gave no reason") from error
         self.state = state
-        self.memory = Memory(dict(session.artifacts), dict(session.published), files)
+        self.memory = Memory(dict(session.artifacts), dict(session.published), kept, files)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def reload(
     log = EventLog.of(folder.leaves(state.log.size))
     refuse_other_log(state, log.tree.size, log.tree.root())
     memory = Memory(dict(initial))
-    artifacts, releases = {}, {}
+    artifacts, releases, memories = {}, {}, {}
     for entry in state.models:
         if entry.artifact is not None:
             artifacts[entry.model] = entry.artifact
@@ -112,5 +119,9 @@ def reload(
         if entry.release is not None:
             releases[entry.model] = entry.release
             memory.releases[entry.model] = folder.read(entry.release)
-    memory.files = Files(artifacts, releases)
+        if entry.memory is not None:
+            memories[entry.model] = entry.memory
+            name, data = f"{entry.model} memory", folder.read(entry.memory)
+            memory.memories[entry.model] = vault.open_artifact(name, entry.memory, data)
+    memory.files = Files(artifacts, releases, memories)
     return Reloaded(state, log, memory)

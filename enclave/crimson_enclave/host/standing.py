@@ -9,6 +9,7 @@ from crimson_enclave.state import (
     Advertising,
     Confirming,
     Sharing,
+    Sketching,
     State,
     Submitting,
     Unmasking,
@@ -54,7 +55,7 @@ def phase(session: Session) -> str:
 
 def running(session: Session) -> bool:
     """Whether an attempt is open."""
-    return isinstance(session.state, Advertising | Sharing | Submitting | Confirming | Unmasking)
+    return isinstance(session.state, Advertising | Sharing | Submitting | Sketching | Confirming | Unmasking)
 
 
 def model_in_question(session: Session) -> str | None:
@@ -82,6 +83,8 @@ def _waiting(state: State) -> set[int]:
             return set(state.agreement.members) - set(state.shares)
         case Submitting():
             return set(state.dealt.nodes) - set(state.submitted) - state.withdrawn
+        case Sketching():
+            return set(state.candidates) - set(state.sketched.values)
         case Confirming():
             return set(state.judged.frozen.dealt.nodes) - set(state.confirmations)
         case Unmasking():

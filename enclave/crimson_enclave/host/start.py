@@ -14,7 +14,7 @@ from crimson_enclave.instance import Attester, Clock, Instance
 from crimson_enclave.isolation import is_isolated
 from crimson_enclave.publish import publish_anew
 from crimson_enclave.rounds.release import Observer
-from crimson_enclave.sealed.resume import bindings_of, lost_of, places_of
+from crimson_enclave.sealed.resume import accounts_of, bindings_of, lost_of, places_of
 from crimson_enclave.sealed.vault import Vault
 from crimson_enclave.session import Session
 from crimson_protocol.errors import CallerFault
@@ -120,6 +120,7 @@ def start(
         culprits=frozenset(state.culprits),
         fresh_until=followed.verified.fresh_until,
         reports=state.reports,
+        accounts=accounts_of(state, memory.memories),
         keep=keeper,
     )
     if before is None or before.digest() != policy.digest():

@@ -30,8 +30,12 @@ def open_attempt(
     signer: IdentityKey,
     entropy: Entropy,
     excluded: frozenset[int] = frozenset(),
+    strategy: str | None = None,
 ) -> tuple[Advertising, bytes]:
-    """Step 1: a signed Offer for (round, attempt) `place`, with a fresh round key and a committed nonce."""
+    """Step 1: a signed Offer for (round, attempt) `place`, with a fresh round key and a committed nonce.
+
+    strategy: one of the policy's alternatives, instead of its first choice.
+    """
     rules = policy.rules(model)
     secrets = RoundSecrets(signer, BoxKey.fresh(entropy), entropy(32))
     offer = Offer(
@@ -43,6 +47,7 @@ def open_attempt(
         model_digest=model_digest,
         policy_digest=policy.digest(),
         policy_serial=policy.serial,
+        strategy=strategy or rules.strategy,
         numbers=rules.numbers,
         claims_digest=claims.digest(),
         measurement=measurement,

@@ -36,4 +36,5 @@ def close_confirm(state: Confirming) -> tuple[Unmasking, bytes] | tuple[Aborted,
     chosen = sorted(state.confirmations)[: state.judged.agreement.cohort.quorum]
     request = UnmaskRequest(state.judged.v, tuple(state.confirmations[node] for node in chosen))
     envelope = sign_message(state.secrets.signer, None, request)
-    return Unmasking(state.judged, state.secrets, state.dealings, state.sums), envelope
+    after = Unmasking(state.judged, state.secrets, state.dealings, state.sums, sketched=state.sketched)
+    return after, envelope

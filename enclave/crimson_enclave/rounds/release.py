@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from crimson_enclave.aggregation.aggregate import Aggregated, aggregate
+from crimson_enclave.aggregation.memory import Memory
+from crimson_enclave.aggregation.private import draw
 from crimson_enclave.opening import BadDealer, rebuild, unmask_bucket
+from crimson_enclave.rounds.sketch import SketchDiffers, check_sketches
 from crimson_enclave.rounds.unmask import enough
 from crimson_enclave.state import Aborted, Released, Spool, Unmasking
-from crimson_enclave.strategies import aggregate
 from crimson_enclave.totals import BucketTotal, Totals, check_totals
+from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.receipt import Outcome, Receipt
+from crimson_protocol.receipt import Outcome, PrivacyCharge, Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.confirm import Submission
@@ -19,11 +23,14 @@ CHECKS = ("confirmations", "share-commitments", "rebuilt-secrets", "count-words"
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """What the receipt states beyond the attempt itself. `time` in Unix seconds."""
+    """What the receipt states beyond the attempt itself. `time` in Unix seconds. sketched_micro: exposure of the
+    model's updates so far, in millionths."""
 
     isolated: bool
     previous: bytes
     time: int
+    privacy: PrivacyCharge | None = None
+    sketched_micro: int = 0
 
 
 Observer = Callable[[Totals, tuple[int, ...]], None]
@@ -31,44 +38,67 @@ Observer = Callable[[Totals, tuple[int, ...]], None]
 
 
 def release(
-    state: Unmasking, base: bytes, spool: Spool, facts: ReleaseFacts, observer: Observer | None = None
+    state: Unmasking,
+    base: bytes,
+    spool: Spool,
+    facts: ReleaseFacts,
+    memory: Memory,
+    entropy: Entropy,
+    observer: Observer | None = None,
 ) -> Released | Aborted:
-    """Steps 12.1 to 12.8: the artifact and its receipt, or the round is lost. There is no second try."""
+    """Steps 12.1 to 12.8: the artifact and its receipt, or the round is lost. There is no second try.
+
+    memory: what the strategy remembers of the round before. The charge is durable before this is called.
+    """
     terms = state.judged.agreement.terms
     # 12.1: a threshold of good shares for every secret the verdict opens.
     if not enough(state):
         return Aborted(terms, Refusal.TOO_FEW_SHARES, (), again=False)
     try:
+        # 12.1b: noise is drawn before anything is opened.
+        noise = draw(terms.rules, [len(nodes) for nodes in _open_buckets(state)], entropy)
         totals = open_totals(state, spool)
+        if observer is not None:
+            observer(totals, state.judged.verdict.accepted)
+        check_sketches(state, totals)
+        # 12.7: bounds, robust rule, noise, strategy.
+        found = aggregate(terms.rules, terms.offer.strategy, base, memory, totals, noise)
     except BadDealer as fault:
         return Aborted(terms, fault.code, (fault.culprit or "",), again=False, proofs=(fault.proof,))
+    except SketchDiffers as fault:
+        return Aborted(terms, fault.code, (), again=False, flagged=(fault.nodes,))
     except PeerFault as fault:
         return Aborted(terms, fault.code, (fault.culprit,) if fault.culprit else (), again=False)
-    if observer is not None:
-        observer(totals, state.judged.verdict.accepted)
-    # 12.7: the strategy.
-    artifact = aggregate(terms.rules, base, totals).to_bytes()
-    return Released(state.judged, artifact, _receipt(state, artifact, facts))
+    return _released(state, found, facts)
 
 
 def open_totals(state: Unmasking, spool: Spool) -> Totals:
     """Steps 12.2 to 12.6: the checked sums of the open buckets."""
-    verdict, agreement = state.judged.verdict, state.judged.agreement
+    agreement = state.judged.agreement
     rebuilt = rebuild(state)
     opened = []
-    for place, bucket in enumerate(agreement.graph.buckets):
-        if place not in verdict.closed:
-            unmask_bucket(state, place, rebuilt, spool)
-            accepted = len(set(bucket) & set(verdict.accepted))
-            opened.append(BucketTotal(accepted, state.sums.bucket(place)))
+    for place, nodes in zip(_open_places(state), _open_buckets(state), strict=True):
+        unmask_bucket(state, place, rebuilt, spool)
+        opened.append(BucketTotal(nodes, state.sums.bucket(place)))
     return check_totals(agreement.terms.layout, opened)
 
 
-def _receipt(state: Unmasking, artifact: bytes, facts: ReleaseFacts) -> Receipt:
+def _open_places(state: Unmasking) -> list[int]:
+    graph, closed = state.judged.agreement.graph, set(state.judged.verdict.closed)
+    return [place for place in range(len(graph.buckets)) if place not in closed]
+
+
+def _open_buckets(state: Unmasking) -> list[tuple[int, ...]]:
+    """The accepted nodes of every open bucket, in the buckets' order."""
+    buckets, accepted = state.judged.agreement.graph.buckets, set(state.judged.verdict.accepted)
+    return [tuple(node for node in buckets[place] if node in accepted) for place in _open_places(state)]
+
+
+def _released(state: Unmasking, found: Aggregated, facts: ReleaseFacts) -> Released:
     """12.8: what the release rests on, for every site to keep."""
-    judged = state.judged
+    judged, artifact = state.judged, found.artifact
     terms, verdict, offer = judged.agreement.terms, judged.verdict, judged.agreement.terms.offer
-    return Receipt(
+    receipt = Receipt(
         federation=offer.federation,
         model=offer.model,
         round=offer.round,
@@ -87,10 +117,15 @@ def _receipt(state: Unmasking, artifact: bytes, facts: ReleaseFacts) -> Receipt:
         measurement=offer.measurement,
         simulated=offer.simulated,
         isolated=facts.isolated,
+        strategy=offer.strategy,
+        robust_rule=terms.rules.robust_rule,
+        robust_tolerance=terms.rules.robust_tolerance,
+        sketched_micro=facts.sketched_micro,
         disclosures=terms.rules.disclosures,
-        privacy=None,
+        privacy=facts.privacy,
         # A release exists only where every one of them held; a failed check has no receipt but an abort.
         checks=tuple(Outcome(name, True) for name in CHECKS),
         previous=facts.previous,
         time=facts.time,
     )
+    return Released(judged, artifact, receipt, found.memory, found.flagged)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from crimson_enclave.opening import pair_box
-from crimson_enclave.state import Aborted, Confirming, Spool, Submitting
+from crimson_enclave.state import Aborted, Confirming, Sketched, Sketching, Spool, Submitting
 from crimson_protocol.crypto.labels import PAIR_COMMITMENT
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.graph import sealer
@@ -13,7 +13,7 @@ from crimson_protocol.secret.boxes import open_pair, pair_info
 from crimson_protocol.secret.commitments import check
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import BoxKey
-from crimson_protocol.survivors import acceptable, closed_buckets, freeze, judge
+from crimson_protocol.survivors import Frozen, Judged, acceptable, closed_buckets, freeze, judge
 from crimson_protocol.wire.messages.confirm import Freeze, Submission, Verdict
 from crimson_protocol.wire.messages.submit import Complaint, Submit
 
@@ -101,33 +101,56 @@ def close_submit(
     state: Submitting,
     only: frozenset[int] | None = None,
     convictions: tuple[bytes, ...] = (),
-) -> tuple[Confirming, tuple[bytes, bytes]] | tuple[Aborted, None]:
-    """Steps 7 and 8: Freeze and Verdict over what arrived, or an abort where too little did.
+    suspected: frozenset[int] = frozenset(),
+    seed: bytes | None = None,
+) -> tuple[Confirming, tuple[bytes, bytes]] | tuple[Sketching, tuple[bytes]] | tuple[Aborted, None]:
+    """Steps 7 and 8: Freeze and, unless sketches are asked for under `seed`, the Verdict; or an abort where too little
+    arrived.
 
     `only` is the cohort of an earlier verdict on the same model: nodes that confirmed it confirm no other set, so
-    another is never shown. Where one of them is missing the attempt ends, and may be tried again.
+    another is never shown. Where one of them is missing the attempt ends, and may be tried again. `suspected` were
+    flagged in the model's last sketched round, and stay out until the next.
     """
-    agreement, signer = state.dealt.agreement, state.secrets.signer
-    frozen_message = Freeze(
-        state.dealt.t1,
-        tuple(Submission(node, state.submitted[node].digest) for node in sorted(state.submitted)),
-    )
-    frozen = freeze(state.dealt, frozen_message)
-    candidates = set(state.submitted) - state.equivocated
-    accepted = acceptable(agreement, candidates if only is None else candidates & only)
+    signer = state.secrets.signer
+    submissions = tuple(Submission(node, state.submitted[node].digest) for node in sorted(state.submitted))
+    message = Freeze(state.dealt.t1, submissions, seed)
+    frozen, envelope = freeze(state.dealt, message), sign_message(signer, None, message)
+    candidates = frozenset(state.submitted) - state.equivocated
+    if seed is not None:
+        # Too few vectors for any verdict: the attempt ends before anybody shows a sketch.
+        if isinstance(foreseen := verdict_of(frozen, candidates), Aborted):
+            return foreseen, None
+        asked = Sketching(frozen, state.secrets, state.dealings, state.sums, candidates, Sketched(seed))
+        return asked, (envelope,)
+    chosen = candidates - suspected if only is None else candidates & only
+    judged = verdict_of(frozen, chosen, only, convictions)
+    if isinstance(judged, Aborted):
+        return judged, None
+    after = Confirming(judged, state.secrets, state.dealings, state.sums)
+    return after, (envelope, sign_message(signer, None, judged.verdict))
+
+
+def verdict_of(
+    frozen: Frozen,
+    candidates: frozenset[int],
+    only: frozenset[int] | None = None,
+    convictions: tuple[bytes, ...] = (),
+) -> Judged | Aborted:
+    """Step 8: the verdict that accepts as many of the candidates as it may, judged as every node will judge it."""
+    agreement = frozen.dealt.agreement
+    accepted = acceptable(agreement, candidates)
     if only is not None and accepted != only:
-        return Aborted(agreement.terms, Refusal.SURVIVORS_CHANGED, (), again=True), None
+        return Aborted(agreement.terms, Refusal.SURVIVORS_CHANGED, (), again=True)
+    submitted = set(frozen.digests)
     verdict = Verdict(
         t2=frozen.t2,
         accepted=tuple(sorted(accepted)),
-        dropped=tuple(sorted(state.dealt.nodes - set(state.submitted))),
-        rejected=tuple(sorted(set(state.submitted) - accepted)),
+        dropped=tuple(sorted(frozen.dealt.nodes - submitted)),
+        rejected=tuple(sorted(submitted - accepted)),
         closed=closed_buckets(agreement, accepted) or (),
         convictions=convictions,
     )
     try:
-        judged = judge(frozen, verdict)
+        return judge(frozen, verdict)
     except PeerFault as fault:
-        return Aborted(agreement.terms, fault.code, (), again=True), None
-    messages = sign_message(signer, None, frozen_message), sign_message(signer, None, verdict)
-    return Confirming(judged, state.secrets, state.dealings, state.sums), messages
+        return Aborted(agreement.terms, fault.code, (), again=True)

@@ -20,9 +20,10 @@ from crimson_protocol.wire.records import (
     OneOf,
     Record,
     Text,
+    UInt,
 )
 
-STATE_VERSION = "crimson/state/2"
+STATE_VERSION = "crimson/state/3"
 MAX_MODELS = 256
 MAX_CHARGES = 1 << 14
 MAX_STATE = 1 << 30
@@ -39,13 +40,17 @@ class Stored(Record):
 @dataclass(frozen=True)
 class ModelState(Record):
     """How far a model has come. `artifact` is what the next round starts from, null for the policy's initial
-    one; `release` is the last Release, so that the same bytes go out again."""
+    one; `release` is the last Release, so that the same bytes go out again. `memory`: what its strategy remembers.
+    sketched: exposure of its updates, in millionths, never reset. suspected: flagged in its last sketched round."""
 
     model: Name
     round: Count
     attempt: Count
     artifact: Annotated[Stored | None, Maybe(Nested(Stored))]
     release: Annotated[Stored | None, Maybe(Nested(Stored))]
+    memory: Annotated[Stored | None, Maybe(Nested(Stored))]
+    sketched_micro: Count
+    suspected: NodeSet
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,17 @@ class Binding(Record):
 
 @dataclass(frozen=True)
 class Charge(Record):
-    """One event of the privacy ledger, charged before its release. Written by no strategy of this version."""
+    """One event of the privacy ledger, durable before anything of it is opened.
+
+    multiplier: the noise's deviation over the sensitivity, in millionths, rounded down. sampling: probability with
+    which a record took part, in millionths, rounded up.
+    """
 
     model: Name
     round: Count
     attempt: Count
-    event: Annotated[bytes, BytesUpTo(1024)]
+    multiplier_micro: Count
+    sampling_micro: Annotated[int, UInt(1_000_000)]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crimson_enclave.accounts import Accounts
+from crimson_enclave.aggregation.memory import MAX_MEMORY, Memory
 from crimson_enclave.bindings import Bindings, Bound, Lost
 from crimson_enclave.followed import Followed
+from crimson_enclave.privacy.ledger import Ledger
 from crimson_enclave.sealed.record import (
     STATE_VERSION,
     Binding,
@@ -16,6 +19,7 @@ from crimson_enclave.sealed.record import (
 from crimson_enclave.sealed.vault import Damaged, plain
 from crimson_enclave.session import Session
 from crimson_enclave.state import Aborted, Confirming, Released, Unmasking, terms_of
+from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import DualKey
 from crimson_protocol.wire.messages.advertise import Checkpoint
@@ -27,6 +31,7 @@ class Files:
 
     artifacts: Mapping[str, Stored]
     releases: Mapping[str, Stored]
+    memories: Mapping[str, Stored]
 
 
 def first_state(followed: Followed, signing: DualKey, log: Checkpoint) -> SealedState:
@@ -50,8 +55,8 @@ def first_state(followed: Followed, signing: DualKey, log: Checkpoint) -> Sealed
     )
 
 
-def state_of(session: Session, earlier: SealedState, files: Files, followed: Followed) -> SealedState:
-    """What must survive of a session as it stands; `earlier` is the state before, with the ledger so far."""
+def state_of(session: Session, files: Files, followed: Followed) -> SealedState:
+    """What must survive of a session as it stands."""
     lost = lost_by_restart(session)
     return SealedState(
         version=STATE_VERSION,
@@ -60,10 +65,18 @@ def state_of(session: Session, earlier: SealedState, files: Files, followed: Fol
         trust=followed.trust,
         bundle=plain(followed.bundle),
         reports=session.reports,
-        ledger=earlier.ledger,
+        ledger=session.accounts.ledger.charges,
         log=session.log.checkpoint(),
         models=tuple(
-            ModelState(model, *place, files.artifacts.get(model), files.releases.get(model))
+            ModelState(
+                model,
+                *place,
+                files.artifacts.get(model),
+                files.releases.get(model),
+                files.memories.get(model),
+                session.accounts.sketched.get(model, 0),
+                tuple(sorted(session.accounts.suspected.get(model, ()))),
+            )
             for model, place in sorted(session.places.items())
         ),
         bindings=tuple(_binding(model, bound) for model, bound in sorted(session.bound.items())),
@@ -113,6 +126,20 @@ def refuse_other_log(state: SealedState, size: int, root: bytes) -> None:
         )
     if root != state.log.root:
         raise Damaged(Refusal.LOG_WENT_BACK, "the log is not the one that the sealed state names")
+
+
+def accounts_of(state: SealedState, memories: Mapping[str, bytes]) -> Accounts:
+    """What every model has used up and remembers. Raises Damaged for a memory that is none."""
+    try:
+        remembered = {model: Memory.from_bytes(data, MAX_MEMORY) for model, data in memories.items()}
+    except PeerFault as fault:
+        raise Damaged(fault.code, "what a strategy remembers cannot be read") from fault
+    return Accounts(
+        Ledger(state.ledger),
+        remembered,
+        {entry.model: entry.sketched_micro for entry in state.models},
+        {entry.model: frozenset(entry.suspected) for entry in state.models if entry.suspected},
+    )
 
 
 def places_of(state: SealedState) -> dict[str, tuple[int, int]]:

@@ -1,6 +1,7 @@
 """What operators do and see: start rounds, follow them, and look at nodes."""
 
 import json
+from asyncio import to_thread
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import timedelta
@@ -30,11 +31,13 @@ from crimson_gateway.context import utc_now
 from crimson_gateway.enrolment.membership import hold_on
 from crimson_gateway.problems import Problem
 from crimson_gateway.store.answers import keep_answer, known_answer
+from crimson_gateway.store.log_leaves import leaves_from
 from crimson_gateway.store.reports import MAX_CODE, report, report_once
 from crimson_gateway.store.rounds import add_round, faults_of, newest_rounds, round_by_id
 from crimson_gateway.store.seen import nodes_seen
 from crimson_gateway.store.suspensions import suspensions
 from crimson_gateway.store.tables import Fault, Round
+from crimson_protocol.conduct import suspicions
 from crimson_protocol.policy.access import Decision
 from crimson_protocol.policy.decisions import may_start
 
@@ -44,10 +47,11 @@ Orders = Annotated[Signed, signed_by((OPERATOR,), lambda _: OPERATOR_CAP)]
 
 
 class NewRound(BaseModel):
-    """A round to start."""
+    """A round to start. `strategy`: one of the alternatives that the policy allows, instead of its first choice."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = Field(min_length=1, max_length=64)
+    strategy: str | None = Field(default=None, min_length=1, max_length=32)
 
 
 class FaultView(BaseModel):
@@ -62,6 +66,7 @@ class RoundView(BaseModel):
 
     id: int
     model: str
+    strategy: str | None
     number: int
     attempt: int
     state: str
@@ -83,7 +88,8 @@ class RoundPage(BaseModel):
 class NodeView(BaseModel):
     """A node of the roster: when it last spoke, and whether it vouches for the enclave's instance.
 
-    `status` is the policy's. `held` and `reason`: what operators hold against it here, beside the policy.
+    `status` is the policy's. `held` and `reason`: what operators hold against it here, beside the policy. `suspicion`:
+    probability that it is bad, by flags and faults in the enclave's log; a reason to look, and no more.
     """
 
     node: str
@@ -94,6 +100,7 @@ class NodeView(BaseModel):
     reason: str | None
     last_seen: str | None
     endorsed: bool
+    suspicion: float
 
 
 class NodeList(BaseModel):
@@ -114,6 +121,10 @@ async def start_round(
     order = read_json(NewRound, body)
     if order.model not in services.vector_lengths:
         raise Problem("unknown-model")
+    rules = context.policy.rules(order.model)
+    if order.strategy not in (None, rules.strategy, *rules.alternatives):
+        allowed = ", ".join(sorted({rules.strategy, *rules.alternatives}))
+        raise Problem("bad-parameter", f"the policy allows for {order.model}: {allowed}")
     now = utc_now()
     decision = await _permitted(services, signed.caller, order.model)
     seconds, key_id = int(now.timestamp()), signed.caller.key_id
@@ -124,9 +135,9 @@ async def start_round(
                 raise Problem("idempotency-key-reused")
             return Response(before.body, before.status, media_type=JSON)
         deadline = now + timedelta(seconds=context.settings.gather_seconds)
-        round_ = add_round(session, order.model, now, deadline)
-        rules = ",".join(decision.policies)[:MAX_CODE]
-        report(session, "round-ordered", f"{order.model}/{round_.id}", signed.caller.name, now, rules)
+        round_ = add_round(session, order.model, now, deadline, order.strategy)
+        deciding = ",".join(decision.policies)[:MAX_CODE]
+        report(session, "round-ordered", f"{order.model}/{round_.id}", signed.caller.name, now, deciding)
         answer = view_of(round_, ()).model_dump_json().encode()
         keep_answer(session, key_id, idempotency_key, signed.digest, 201, answer, seconds)
     context.bells.ring("calls")
@@ -172,7 +183,9 @@ async def nodes(services: Use, _: Operator) -> NodeList:
     """Every node of the roster."""
     context, policy = services.context, services.policy
     async with context.database.reading() as session:
-        seen, held = nodes_seen(session), suspensions(session)
+        seen, held, leaves = nodes_seen(session), suspensions(session), leaves_from(session, 0)
+    names = [entry.node for entry in policy.roster]
+    suspected = await to_thread(suspicions, names, leaves)
     status = context.view.status
     endorsed = set(status.endorsed) if status is not None and context.view.connected else set()
     views = []
@@ -187,6 +200,7 @@ async def nodes(services: Use, _: Operator) -> NodeList:
             reason=hold.reason if hold else None,
             last_seen=moment(seen[index]) if index in seen else None,
             endorsed=index in endorsed,
+            suspicion=round(suspected[entry.node], 4),
         )
         views.append(view)
     return NodeList(nodes=views)
@@ -197,6 +211,7 @@ def view_of(round_: Round, faults: Sequence[Fault]) -> RoundView:
     return RoundView(
         id=round_.id,
         model=round_.model,
+        strategy=round_.strategy,
         number=round_.number,
         attempt=round_.attempt,
         state=round_.state,

@@ -41,7 +41,7 @@ def _nodes(connection: Connection, *, as_json: bool) -> int:
         print_data({"nodes": listed, "enrolments": asked})
         return OK
     plain_table(
-        ("node", "organisation", "kind", "policy", "here", "last seen", "endorsed"),
+        ("node", "organisation", "kind", "policy", "here", "last seen", "endorsed", "suspicion"),
         [_listed(node) for node in listed],
         sys.stdout,
         "Nodes of the policy",
@@ -60,7 +60,8 @@ def _listed(node: dict[str, Any]) -> tuple[str, ...]:
     here = f"{held}: {node['reason']}" if held else "-"
     seen = (node["last_seen"] or "never")[:19].replace("T", " ")
     endorsed = "yes" if node["endorsed"] else "no"
-    return node["node"], node["organisation"], node["kind"], node["status"], here, seen, endorsed
+    entry = node["node"], node["organisation"], node["kind"], node["status"], here, seen, endorsed
+    return *entry, f"{node['suspicion']:.0%}"
 
 
 def _asked(enrolment: dict[str, Any]) -> tuple[str, ...]:

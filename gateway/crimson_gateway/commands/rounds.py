@@ -11,6 +11,7 @@ from crimson_gateway.commands.outcome import guarded, print_data
 from crimson_gateway.commands.tables import plain_table
 from crimson_gateway.failure import BAD_INPUT, FAILED, OK, ClientFault, Failure
 from crimson_gateway.operating.connection import Connection, connection_of
+from crimson_gateway.operating.orders import round_order
 from crimson_protocol.wire.web import OVER
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ Examples:
   crimson gateway rounds start survival --wait
 
   crimson gateway rounds start survival --count 20 --json
+
+  crimson gateway rounds start survival --strategy fedadam --wait
 """
 STATUS_EXAMPLES = """
 Examples:
@@ -48,6 +51,9 @@ RoundId = Annotated[
 def start(
     model: Annotated[str, typer.Argument(help="A model of the policy.", show_default=False)],
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many rounds, one after the other.")] = 1,
+    strategy: Annotated[
+        str | None, typer.Option(help="A strategy that the policy allows instead of its first choice.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow them until the last is over.")] = False,
     home: Home = None,
     url: Url = None,
@@ -59,7 +65,8 @@ def start(
     """Start rounds of a model. With --wait, exit code 0 says that each was released; the first that is not ends it."""
 
     def work() -> int:
-        return _start(connection_of(home, url, ca, key), model, count, wait=wait, as_json=json_)
+        order = round_order(model, strategy)
+        return _start(connection_of(home, url, ca, key), order, count, wait=wait, as_json=json_)
 
     return guarded(work, as_json=json_, debug=debug)
 
@@ -100,14 +107,13 @@ def watch(
     return guarded(work, as_json=json_, debug=debug)
 
 
-def _start(connection: Connection, model: str, count: int, *, wait: bool, as_json: bool) -> int:
+def _start(connection: Connection, order: bytes, count: int, *, wait: bool, as_json: bool) -> int:
     from crimson_gateway.operating.client import GatewayClient  # noqa: PLC0415
-    from crimson_gateway.operating.orders import round_order  # noqa: PLC0415
 
     with GatewayClient(connection) as client:
         views = []
         for _ in range(count):
-            view = client.order_round(round_order(model))
+            view = client.order_round(order)
             # One after the other where they are followed: rounds behind a lost one would only be lost as well.
             view = _followed(client, view["id"], as_json=as_json) if wait else view
             views.append(view)

@@ -96,7 +96,9 @@ class Rounds:
         heeded: list[Heeded] = []
         place = next_place(status, round_)
         try:
-            after = await enclave.open(place, self._heed(round_.id, heeded), self._cap("", Offer))
+            after = await enclave.open(
+                place, self._heed(round_.id, heeded), self._cap("", Offer), round_.strategy
+            )
         except Refused as refused:
             if refused.code == NOT_KEPT or (refused.code == NOT_ENDORSED and self._may_wait(round_, now)):
                 return False

@@ -50,9 +50,16 @@ class EnclaveLink:
         """Signed evidence for a node's challenge of 32 bytes."""
         return (await self._ask(link.Attest(nonce), link.Attested)).evidence
 
-    async def open(self, place: link.Place, heed: Heed, cap: Callable[[link.LinkRecord], int]) -> link.Status:
-        """Start the attempt at `place`; its Offer goes to `heed`."""
-        question = link.Open(place.model, place.round, place.attempt)
+    async def open(
+        self,
+        place: link.Place,
+        heed: Heed,
+        cap: Callable[[link.LinkRecord], int],
+        strategy: str | None = None,
+    ) -> link.Status:
+        """Start the attempt at `place`, by another strategy than the policy's first choice where one is named; its
+        Offer goes to `heed`."""
+        question = link.Open(place.model, place.round, place.attempt, strategy)
         return await self._ask(question, link.Status, heed=heed, cap=cap)
 
     async def adopt(

@@ -3,6 +3,6 @@
 import json
 
 
-def round_order(model: str) -> bytes:
-    """The body that orders one round of a model."""
-    return json.dumps({"model": model}).encode()
+def round_order(model: str, strategy: str | None = None) -> bytes:
+    """The body that orders one round of a model, by an alternative strategy where one is named."""
+    return json.dumps({"model": model, "strategy": strategy}).encode()

@@ -12,7 +12,16 @@ from crimson_gateway.failure import ClientFault
 from crimson_gateway.operating.client import WAIT, GatewayClient, is_lasting
 from crimson_protocol.wire.web import GATHERING, OVER
 
-STEPS = (GATHERING, "advertising", "sharing", "submitting", "confirming", "unmasking", "released")
+STEPS = (
+    GATHERING,
+    "advertising",
+    "sharing",
+    "submitting",
+    "sketching",
+    "confirming",
+    "unmasking",
+    "released",
+)
 """What a round goes through, in order."""
 PATIENCE = 60.0
 """Seconds for which a gateway that is away is asked again."""

@@ -12,10 +12,13 @@ from crimson_gateway.store.tables import Fault, Ready, Round
 from crimson_protocol.wire.web import GATHERING, OVER
 
 
-def add_round(session: Session, model: str, now: datetime, deadline: datetime) -> Round:
-    """A round that waits for its nodes."""
+def add_round(
+    session: Session, model: str, now: datetime, deadline: datetime, strategy: str | None = None
+) -> Round:
+    """A round that waits for its nodes; `strategy` where an operator chose an alternative of the policy's."""
     round_ = Round(
         model=model,
+        strategy=strategy,
         number=0,
         attempt=0,
         state=GATHERING,

@@ -14,6 +14,7 @@ STATES = (
     "advertising",
     "sharing",
     "submitting",
+    "sketching",
     "confirming",
     "unmasking",
     *OVER,
@@ -53,6 +54,7 @@ class Round(Base):
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(String(64))
+    strategy: Mapped[str | None] = mapped_column(String(32))
     number: Mapped[int] = mapped_column(default=0)
     attempt: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16), default=GATHERING, index=True)

@@ -43,12 +43,39 @@ def _column_changes(old: TrainingPlan, new: TrainingPlan) -> list[Change]:
     ]
     if not found and list(before) != list(after):
         found.append(Change("~", "order of the features", consequence="coefficients stand in another order"))
-    if old.grid_micro != new.grid_micro:
-        then, now = (
-            listed([micro_in_words(time) for time in plan.grid_micro], "none") for plan in (old, new)
-        )
-        found.append(Change("~", "time grid", then, now, "the Brier score is summed at other times"))
+    return found + _time_changes(old, new) + _range_changes(old, new)
+
+
+def _time_changes(old: TrainingPlan, new: TrainingPlan) -> list[Change]:
+    found = []
+    for what, before, after, consequence in (
+        ("time grid", old.grid_micro, new.grid_micro, "the Brier score is summed at other times"),
+        ("time bins", old.cuts_micro, new.cuts_micro, "the model is another one: it needs a new name"),
+    ):
+        if before != after:
+            then, now = (
+                listed([micro_in_words(time) for time in times], "none") for times in (before, after)
+            )
+            found.append(Change("~", what, then, now, consequence))
     return found
+
+
+def _range_changes(old: TrainingPlan, new: TrainingPlan) -> list[Change]:
+    before, after = _ranges(old), _ranges(new)
+    return [
+        Change(
+            "~", f"range of {name}", before.get(name, ""), after.get(name, ""), "it is scaled in another way"
+        )
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _ranges(plan: TrainingPlan) -> dict[str, str]:
+    return {
+        column: f"{micro_in_words(item.low_micro)} to {micro_in_words(item.high_micro)}"
+        for column, item in zip(plan.numeric, plan.ranges, strict=False)
+    }
 
 
 def _features(plan: TrainingPlan) -> dict[str, str]:

@@ -56,13 +56,14 @@ def key_words(first: bytes, second: bytes) -> str:
 
 
 def _federation(old: Policy, new: Policy) -> list[Change]:
-    if old.federation == new.federation:
-        return []
-    return [
-        Change(
-            "~", "name", old.federation, new.federation, "this is another federation: nobody will follow it"
-        )
-    ]
+    found = []
+    if old.federation != new.federation:
+        follows = "this is another federation: nobody will follow it"
+        found.append(Change("~", "name", old.federation, new.federation, follows))
+    if old.regrouping != new.regrouping:
+        follows = "every bucket is drawn anew; what a broken enclave saw of the old ones adds to what it sees of these"
+        found.append(Change("~", "regrouping", str(old.regrouping), str(new.regrouping), follows))
+    return found
 
 
 def _nodes(old: Sequence[RosterEntry], new: Sequence[RosterEntry]) -> list[Change]:

@@ -79,7 +79,8 @@ def _show_model(model: ModelReport, console: Console) -> None:
             f"one too corrupt: {odds_in_words(buckets.odds)}",
             highlight=False,
         )
-    console.print(f"  privacy: {model.privacy or 'none'}", highlight=False)
+    for sentence in model.words:
+        console.print(Text(f"  {sentence}"))
     for name in model.disclosures:
         console.print(f"  declared: {name}: {DISCLOSURES[name]}", highlight=False)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from crimson_governance.outcome import BadSource
-from crimson_governance.source.forms import FederationForm, ModelForm, RosterForm
+from crimson_governance.source.forms import FederationForm, RosterForm
+from crimson_governance.source.model_forms import ModelForm
 from crimson_governance.source.reading import Filled, fill
 from crimson_governance.source.yaml_tree import MAX_YAML, Place
 from crimson_protocol.wire import cbor

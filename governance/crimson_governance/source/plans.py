@@ -1,13 +1,20 @@
 """The training plan that a model's file describes."""
 
-from crimson_governance.source.forms import ModelForm, PlanForm
+from collections.abc import Iterator
+
+from crimson_governance.source.model_forms import ModelForm
 from crimson_governance.source.reading import Filled
+from crimson_governance.source.yaml_tree import Place
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.policy.plan import MAX_PLAN, Levels, TrainingPlan
+from crimson_protocol.policy.plan import MAX_PLAN, TRAINED, Levels, Range, TrainingPlan
 
 SPLIT_COLUMN = "crimson_split"
 """Reserved in every site's file: which rows are held out."""
-_TRAINED, _SCORED = "cox", "cox-score"
+SCORED = {"cox-score": "cox", "hazard-score": "hazard"}
+"""Each task that scores, and the task of the models that it can score."""
+_BINNED = ("hazard", "hazard-score")
+
+Fault = tuple[Place, str]
 
 
 def compile_plan(filled: Filled[ModelForm]) -> TrainingPlan:
@@ -25,41 +32,74 @@ def compile_plan(filled: Filled[ModelForm]) -> TrainingPlan:
         weights=form.weights,
         scale_model=form.scale_model,
         grid_micro=tuple(form.grid),
+        batch=form.batch,
+        proximal_micro=form.proximal,
+        momentum_micro=form.momentum,
+        cuts_micro=tuple(form.cuts),
+        hidden=tuple(form.hidden),
+        ranges=tuple(Range(item.low, item.high) for item in form.ranges),
+        losses=form.losses,
     )
-    _check_columns(filled, plan)
-    _check_settings(filled, form)
+    for check in (_columns, _steps, _times, _ranges):
+        for place, text in check(filled.form, plan):
+            raise filled.fault(("plan", *place), text)
     try:
         return TrainingPlan.from_bytes(plan.to_bytes(), MAX_PLAN)
     except PeerFault as fault:
         raise filled.fault(("plan",), fault.text) from None
 
 
-def _check_columns(filled: Filled[ModelForm], plan: TrainingPlan) -> None:
+def _columns(_: ModelForm, plan: TrainingPlan) -> Iterator[Fault]:
     for column in plan.columns:
         if plan.columns.count(column) > 1:
-            raise filled.fault(("plan",), f"the column {column!r} has two roles")
+            yield (), f"the column {column!r} has two roles"
         if column == SPLIT_COLUMN:
-            raise filled.fault(
-                ("plan",), f"{SPLIT_COLUMN} is reserved for the split into training and held-out rows"
-            )
+            yield (), f"{SPLIT_COLUMN} is reserved for the split into training and held-out rows"
     for place, item in enumerate(plan.categorical):
         if list(item.levels) != sorted(set(item.levels)) or not item.levels:
-            raise filled.fault(
-                ("plan", "categorical", place, "levels"),
-                "the levels must be sorted and distinct: the first is the baseline",
-            )
+            text = "the levels must be sorted and distinct: the first is the baseline"
+            yield ("categorical", place, "levels"), text
     if not plan.dimension:
-        raise filled.fault(
-            ("plan",), "no feature is left: name a numeric column, or two levels of a text column"
+        yield (), "no feature is left: name a numeric column, or two levels of a text column"
+
+
+def _steps(form: ModelForm, plan: TrainingPlan) -> Iterator[Fault]:
+    if plan.task in TRAINED and not (plan.steps and plan.learning_rate_micro):
+        yield (), f"the task {plan.task} needs steps and a learning_rate above 0"
+    settings = {"batch": plan.batch, "proximal": plan.proximal_micro, "momentum": plan.momentum_micro}
+    for name, value in settings.items():
+        if value and plan.task not in TRAINED:
+            yield (name,), f"the task {plan.task} takes no steps, and so no {name}"
+    if plan.task == "cox" and plan.batch:
+        yield ("batch",), "a risk set holds all rows, so the task cox takes no batches"
+    if plan.task in SCORED and form.base is None:
+        yield (), f"the task {plan.task} needs the model that it scores as base"
+
+
+def _times(_: ModelForm, plan: TrainingPlan) -> Iterator[Fault]:
+    if plan.task in SCORED and not plan.grid_micro:
+        yield (), f"the task {plan.task} needs a grid of times"
+    if (plan.task in _BINNED) is not bool(plan.cuts_micro):
+        yield (), "cuts, the upper ends of time bins, belong to the tasks hazard and hazard-score"
+    if plan.hidden and plan.task not in _BINNED:
+        yield ("hidden",), f"the task {plan.task} is linear: it has no hidden layers"
+    if 0 in plan.hidden:
+        yield ("hidden",), "a hidden layer has at least one unit"
+    for key, times in (("grid", plan.grid_micro), ("cuts", plan.cuts_micro)):
+        if list(times) != sorted(set(times)) or (times and not times[0]):
+            yield (key,), f"the times of {key} must ascend and begin above 0"
+
+
+def _ranges(_: ModelForm, plan: TrainingPlan) -> Iterator[Fault]:
+    if not plan.ranges:
+        return
+    if len(plan.ranges) != len(plan.numeric):
+        text = (
+            f"{len(plan.ranges)} ranges for {len(plan.numeric)} numeric columns: one each, in the same order"
         )
-
-
-def _check_settings(filled: Filled[ModelForm], form: PlanForm) -> None:
-    if form.task == _TRAINED and not (form.steps and form.learning_rate):
-        raise filled.fault(("plan",), "the task cox needs steps and a learning_rate above 0")
-    if form.task == _SCORED and not form.grid:
-        raise filled.fault(("plan",), "the task cox-score needs a grid of times")
-    if form.task == _SCORED and filled.form.base is None:
-        raise filled.fault(("plan",), "the task cox-score needs the model that it scores as base")
-    if form.grid != sorted(set(form.grid)) or (form.grid and not form.grid[0]):
-        raise filled.fault(("plan", "grid"), "the grid's times must ascend and begin above 0")
+        yield ("ranges",), text
+    for place, item in enumerate(plan.ranges):
+        if item.low_micro >= item.high_micro:
+            yield ("ranges", place), "low must be below high"
+    if plan.scale_model is not None or plan.task == "moments":
+        yield ("ranges",), "scale either by public ranges or by another model's moments"

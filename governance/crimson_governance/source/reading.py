@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from crimson_governance.outcome import BadSource
-from crimson_governance.source.forms import Form
+from crimson_governance.source.values import Form
 from crimson_governance.source.yaml_tree import Document, Place, read_tree
 
 AnyForm = TypeVar("AnyForm", bound=Form)

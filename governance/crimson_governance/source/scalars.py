@@ -58,6 +58,16 @@ def micro(value: Any) -> int:
     return fixed_point(value, MICRO_PLACES)
 
 
+def signed_micro(value: Any) -> int:
+    """The same, with a minus sign where it is below 0."""
+    if isinstance(value, Scalar) and value.plain and value.text.startswith("-"):
+        found = fixed_point(Scalar(value.text[1:], True), MICRO_PLACES)
+        if not found:
+            raise ValueError(f"zero is written 0, not {value.text!r}")
+        return -found
+    return fixed_point(value, MICRO_PLACES)
+
+
 def thousandths(value: Any) -> int:
     """A plain decimal of at most three places, in thousandths."""
     return fixed_point(value, THOUSANDTH_PLACES)

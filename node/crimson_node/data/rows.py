@@ -39,6 +39,10 @@ class SurvivalRows:
         """The rows whose flag in `chosen` (rows,) is set, in the same order."""
         return SurvivalRows(self.features[chosen], self.time[chosen], self.event[chosen], self.train[chosen])
 
+    def at(self, places: npt.NDArray[np.int64]) -> "SurvivalRows":
+        """The rows at `places`, in that order."""
+        return SurvivalRows(self.features[places], self.time[places], self.event[places], self.train[places])
+
     def with_features(self, features: Floats) -> "SurvivalRows":
         """The same rows with other features (rows, d), for instance standardised ones."""
         return replace(self, features=features)

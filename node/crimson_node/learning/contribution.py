@@ -7,45 +7,38 @@ exact sums of what the sites sent.
 import numpy as np
 
 from crimson_node.data.rows import Floats, SurvivalRows
-from crimson_node.learning import cox
-from crimson_node.learning.plan import TrainingPlan
-from crimson_node.learning.scoring import combine, lane_names, score_site
+from crimson_node.learning.learner import learner_of
+from crimson_node.learning.local_steps import LocalChange, Places, train
+from crimson_node.learning.plan import MICRO, TRAINED, TrainingPlan
+from crimson_node.learning.record_privacy import private_change
+from crimson_node.learning.scoring import combine, score_site
 from crimson_node.learning.standardise import Standardiser, site_moments
 from crimson_node.member import Update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
-from crimson_protocol.policy.document import ModelRules
+from crimson_protocol.entropy import Entropy
+from crimson_protocol.errors import PolicyRefusal
+from crimson_protocol.policy.document import ModelRules, PrivacyRules
+from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
 
 FRACTION = 1 << 20
-LOSS_COUNTERS = 2
 
 
-def counters_of(plan: TrainingPlan) -> int:
-    """How many counters an update of this plan carries."""
-    match plan.task:
-        case "moments":
-            return 1 + 2 * plan.declaration.dimension
-        case "cox":
-            return LOSS_COUNTERS
-        case _:
-            return len(lane_names(plan.grid))
-
-
-def contribute(rules: ModelRules, plan: TrainingPlan, base: bytes, rows: SurvivalRows) -> Update:
+def contribute(
+    rules: ModelRules, plan: TrainingPlan, base: bytes, rows: SurvivalRows, entropy: Entropy
+) -> Update:
     """The update of one site for one round of `rules.model` on the artifact `base`.
 
-    `rows` are already standardised where the plan wants it.
+    `rows` are already scaled where the plan wants it. `entropy` orders batches and draws private samples.
     """
     empty = np.empty(0, np.float32)
-    match plan.task:
-        case "moments":
-            return Update(rules.model, model_digest(base), empty, 0, _moments(rows))
-        case "cox":
-            return _train(rules, plan, base, rows)
-        case _:
-            theta = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
-            lanes = score_site(rows.features @ theta, rows, plan.grid).to_lanes()
-            return Update(rules.model, model_digest(base), empty, 0, tuple(map(_fixed, lanes)))
+    if plan.task == "moments":
+        return Update(rules.model, model_digest(base), empty, 0, _moments(rows))
+    theta = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
+    if plan.task in TRAINED:
+        return _train(rules, plan, theta, model_digest(base), rows, entropy)
+    lanes = score_site(learner_of(plan).risk(theta, rows.features), rows, plan.grid).to_lanes()
+    return Update(rules.model, model_digest(base), empty, 0, tuple(map(_fixed, lanes)))
 
 
 def standardised(rows: SurvivalRows, moments: bytes) -> SurvivalRows:
@@ -62,9 +55,9 @@ def released_scores(artifact: bytes, grid: Floats) -> dict[str, float | int | No
 
 
 def released_loss(artifact: bytes) -> float | None:
-    """Training loss per event of the model that a `cox` round started from; None without any event."""
-    events, loss = Artifact.from_bytes(artifact, MAX_ARTIFACT).counts()
-    return loss / FRACTION / events if events else None
+    """Training loss of the model that a round started from; None where updates carry none, or it is over nothing."""
+    counts = Artifact.from_bytes(artifact, MAX_ARTIFACT).counts()
+    return counts[1] / FRACTION / counts[0] if counts and counts[0] else None
 
 
 def _moments(rows: SurvivalRows) -> tuple[int, ...]:
@@ -72,22 +65,64 @@ def _moments(rows: SurvivalRows) -> tuple[int, ...]:
     return (count, *map(_fixed, [*total, *squares]))
 
 
-def _train(rules: ModelRules, plan: TrainingPlan, base: bytes, rows: SurvivalRows) -> Update:
-    theta = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
-    training = rows.training()
-    events = int(training.event.sum())
-    # Without an event there is no likelihood: such a site takes part, so that nobody learns it has none,
-    # but with weight zero.
-    weight = min(len(training), rules.numbers.weight_cap) if plan.weights == "rows" else 1
-    change = cox.train(theta, training, plan.cox) - theta
-    loss = _fixed(cox.loss(theta, training) * events)
+def _train(
+    rules: ModelRules,
+    plan: TrainingPlan,
+    theta: Floats,
+    digest: bytes,
+    rows: SurvivalRows,
+    entropy: Entropy,
+) -> Update:
+    training, learner = rows.training(), learner_of(plan)
+    count = learner.count(training)
+    if rules.privacy is not None and rules.privacy.unit == "record":
+        return _private(rules, rules.privacy, plan, theta, digest, training, entropy)
+    moved = LocalChange(np.zeros_like(theta), 1.0)
+    if count:
+        moved = train(theta, learner.slope(training, plan.l2), len(training), plan.local, entropy)
+    divided = moved.normalisation if rules.strategy == "fednova" else 1.0
+    counters = (count, _fixed(learner.loss(theta, training) * count)) if plan.losses else ()
     return Update(
         model=rules.model,
-        model_digest=model_digest(base),
-        parameters=change.astype(np.float32),
-        weight=weight if events else 0,
-        counters=(events, loss),
+        model_digest=digest,
+        parameters=(moved.change / divided).astype(np.float32),
+        weight=_weight(rules, plan, len(training), count),
+        counters=counters,
+        steps=divided,
     )
+
+
+def _weight(rules: ModelRules, plan: TrainingPlan, rows: int, count: int) -> int:
+    """Where nothing can be learnt a site takes part, so that nobody hears of it, but with weight zero; a private mean
+    is over a public number of nodes, so there its zero counts like any other update."""
+    if rules.privacy is not None:
+        return 1
+    if not count:
+        return 0
+    return min(rows, rules.numbers.weight_cap) if plan.weights == "rows" else 1
+
+
+def _private(
+    rules: ModelRules,
+    privacy: PrivacyRules,
+    plan: TrainingPlan,
+    theta: Floats,
+    digest: bytes,
+    training: SurvivalRows,
+    entropy: Entropy,
+) -> Update:
+    """Minus the sum of clipped slopes over a secret Poisson sample. Its weight is the same for every site, and it
+    carries no counter: both would tell of records."""
+    if plan.task != "hazard":
+        raise PolicyRefusal(Refusal.UNSOUND_POLICY, f"the task {plan.task} has no slope per record")
+    model, clip = plan.hazard, privacy.record_clip_micro / MICRO
+
+    def slopes(places: Places) -> Floats:
+        return model.record_gradients(theta, training.at(places), plan.l2)
+
+    sampling = privacy.sampling_micro
+    change = private_change(slopes, len(training), model.parameters, clip, sampling, entropy)
+    return Update(rules.model, digest, change.astype(np.float32), 1)
 
 
 def _fixed(value: float) -> int:

@@ -10,6 +10,7 @@ training rows enter. Nothing here draws random numbers; the same rows give the s
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,12 @@ def loss(theta: Floats, rows: SurvivalRows, l2: float = 0.0) -> float:
 def gradient(theta: Floats, rows: SurvivalRows, l2: float = 0.0) -> Floats:
     """dL/dtheta (d,) at theta (d,)."""
     return _gradient(_as_tensor(theta, rows), _RiskSets.of(rows), l2).numpy()
+
+
+def slopes(rows: SurvivalRows, l2: float = 0.0) -> Callable[[Floats], Floats]:
+    """dL/dtheta (d,) at any theta (d,); the risk sets are made once."""
+    risk_sets = _RiskSets.of(rows)
+    return lambda theta: _gradient(_as_tensor(theta, rows), risk_sets, l2).numpy()
 
 
 def train(theta: Floats, rows: SurvivalRows, plan: CoxPlan) -> Floats:

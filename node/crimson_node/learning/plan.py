@@ -4,11 +4,12 @@ import numpy as np
 
 from crimson_node.data.declaration import DatasetDeclaration
 from crimson_node.data.rows import Floats
-from crimson_node.learning.cox import CoxPlan
+from crimson_node.learning.hazard import HazardModel
+from crimson_node.learning.local_steps import LocalPlan
 from crimson_protocol.policy import plan
-from crimson_protocol.policy.plan import MAX_PLAN, MICRO, TASKS, Levels
+from crimson_protocol.policy.plan import MAX_PLAN, MICRO, TASKS, TRAINED, Levels, Range
 
-__all__ = ["MAX_PLAN", "MICRO", "TASKS", "Levels", "TrainingPlan"]
+__all__ = ["MAX_PLAN", "MICRO", "TASKS", "TRAINED", "Levels", "Range", "TrainingPlan"]
 
 
 class TrainingPlan(plan.TrainingPlan):
@@ -24,9 +25,31 @@ class TrainingPlan(plan.TrainingPlan):
         return DatasetDeclaration(self.time_column, self.event_column, self.numeric, coded)
 
     @property
-    def cox(self) -> CoxPlan:
-        """The gradient steps of the task `cox`."""
-        return CoxPlan(self.steps, self.learning_rate_micro / MICRO, self.l2_micro / MICRO)
+    def local(self) -> LocalPlan:
+        """The gradient steps of a trained task."""
+        return LocalPlan(
+            self.steps,
+            self.learning_rate_micro / MICRO,
+            self.batch,
+            self.proximal_micro / MICRO,
+            self.momentum_micro / MICRO,
+        )
+
+    @property
+    def l2(self) -> float:
+        """Weight of the penalty."""
+        return self.l2_micro / MICRO
+
+    @property
+    def hazard(self) -> HazardModel:
+        """The model of the tasks `hazard` and `hazard-score`."""
+        cuts = np.array(self.cuts_micro, np.float64) / MICRO
+        return HazardModel(self.dimension, cuts, self.hidden)
+
+    @property
+    def public_ranges(self) -> tuple[tuple[float, float], ...]:
+        """Low and high end of each numeric column, where the plan scales by ranges."""
+        return tuple((item.low_micro / MICRO, item.high_micro / MICRO) for item in self.ranges)
 
     @property
     def grid(self) -> Floats:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from crimson_node.data.rows import SurvivalRows
 from crimson_node.learning.contribution import contribute, standardised
 from crimson_node.learning.plan import MAX_PLAN, TrainingPlan
+from crimson_node.learning.ranges import scaled_by_ranges
 from crimson_node.member import Update
+from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.refusal import Refusal
@@ -31,10 +33,12 @@ class Task:
         plan = TrainingPlan.from_bytes(rules.plan, MAX_PLAN)
         return cls(rules, plan, rules.base or model, plan.scale_model)
 
-    def update(self, base: bytes, moments: bytes | None, rows: SurvivalRows) -> Update:
+    def update(self, base: bytes, moments: bytes | None, rows: SurvivalRows, entropy: Entropy) -> Update:
         """The update on the artifact `base` from a site's rows as its file gave them."""
         if self.scale is not None:
             if moments is None:
                 raise CallerFault(Refusal.MODEL_REJECTED, f"no released {self.scale} to standardise with")
             rows = standardised(rows, moments)
-        return contribute(self.rules, self.plan, base, rows)
+        elif self.plan.ranges:
+            rows = scaled_by_ranges(rows, self.plan.public_ranges)
+        return contribute(self.rules, self.plan, base, rows, entropy)

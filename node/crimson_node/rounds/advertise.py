@@ -10,6 +10,7 @@ from crimson_protocol.crypto.labels import ROOT_COMMITMENT, SELF_COMMITMENT
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault, PeerFault
 from crimson_protocol.evidence.validate import Appraisal
+from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, exposure_micro, sketched_round
 from crimson_protocol.log import verify_consistency
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.commitments import commit
@@ -37,6 +38,7 @@ def advertise(
     _judge_policy(member, seen, offer, now)
     _judge_update(ready, member, seen, offer)
     _judge_place(seen, offer, consistency)
+    _judge_account(member, seen, offer)
     secrets = AttemptSecrets(RoundRoot.fresh(entropy), Secret.fresh(entropy), BoxKey.fresh(entropy))
     digest = offer_digest(envelope)
     message = Advertise(
@@ -85,8 +87,11 @@ def _judge_policy(member: Member, seen: Seen, offer: Offer, now: int) -> None:
     # 2.3: every number is the policy's.
     if offer.model not in {rules.model for rules in policy.models}:
         raise PeerFault(Refusal.MODEL_REJECTED, "the policy lists no such model", "enclave")
-    if offer.numbers != policy.rules(offer.model).numbers:
+    rules = policy.rules(offer.model)
+    if offer.numbers != rules.numbers:
         raise PeerFault(Refusal.NUMBERS_DIFFER, "the offer's numbers are not the policy's", "enclave")
+    if offer.strategy not in {rules.strategy, *rules.alternatives}:
+        raise PeerFault(Refusal.NUMBERS_DIFFER, "the policy does not allow the offered strategy", "enclave")
 
 
 def _judge_update(ready: Ready, member: Member, seen: Seen, offer: Offer) -> None:
@@ -105,6 +110,20 @@ def _judge_update(ready: Ready, member: Member, seen: Seen, offer: Offer) -> Non
         raise CallerFault(Refusal.WRONG_LENGTH, "the update does not fit the model's layout")
     if not 0 <= update.weight <= numbers.weight_cap:
         raise CallerFault(Refusal.OUT_OF_RANGE, "the update's weight exceeds the policy's cap")
+    if numbers.steps_cap and not 1 <= update.steps <= numbers.steps_cap:
+        raise CallerFault(Refusal.OUT_OF_RANGE, "the update took more steps than the policy allows, or none")
+
+
+def _judge_account(member: Member, seen: Seen, offer: Offer) -> None:
+    """What this node counts itself: an enclave that lost its ledger spends nothing here a second time."""
+    rules = member.policy.rules(offer.model)
+    # 2.10: the budget affords one more release.
+    if rules.privacy is not None and seen.charges.get(offer.model, 0) >= rules.privacy.releases:
+        raise PeerFault(Refusal.BUDGET_EXHAUSTED, "every release of the privacy budget is spent", "enclave")
+    # 2.11: and sketches have room for one more.
+    shown = seen.exposure.get(offer.model, 0)
+    if sketched_round(rules, offer.round) and shown + exposure_micro(rules) > EXPOSURE_LIMIT_MICRO:
+        raise PeerFault(Refusal.EXPOSURE_EXCEEDED, f"sketches have shown {shown / 1e6:.3f} of it", "enclave")
 
 
 def _judge_place(seen: Seen, offer: Offer, consistency: Sequence[bytes]) -> None:

@@ -10,6 +10,7 @@ from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, verify_consistency, verify_inclusion
+from crimson_protocol.policy.privacy import adjacency
 from crimson_protocol.receipt import Receipt, release_event, verify_receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.artifacts import open_artifact
@@ -20,7 +21,7 @@ MAX_CHECKPOINT = 8192
 
 
 def take_release(
-    state: Confirmed | Opened, member: Member, message: Release
+    state: Confirmed | Opened, member: Member, seen: Seen, message: Release
 ) -> tuple[Finished, VerdictReleased]:
     """Step 14. Raises PeerFault on the enclave: WRONG_CONTEXT, RECEIPT_REJECTED, BAD_SIGNATURE, LOG_WENT_BACK,
     MODEL_REJECTED."""
@@ -34,6 +35,7 @@ def take_release(
         raise PeerFault(
             Refusal.RECEIPT_REJECTED, "the receipt tells another round than this node saw", "enclave"
         )
+    _judge_account(state, seen, receipt)
     # 14.2: it stands in the log that the enclave signed, and that log extends the offer's.
     checkpoint = _logged(message, receipt, state.enclave)
     if checkpoint.size <= offer.checkpoint.size:
@@ -89,6 +91,25 @@ def reopen(member: Member, seen: Seen, enclave: DualPublic, message: Release) ->
     return Finished(receipt.model, artifact, message.receipt)
 
 
+def _judge_account(state: Confirmed | Opened, seen: Seen, receipt: Receipt) -> None:
+    """14.1b: the receipt's charge is of the policy's kind and within its budget, and its counts are not below what
+    this node counted itself: the enclave's ledger was not set back."""
+    rules, charge = state.judged.agreement.terms.rules, receipt.privacy
+    model, privacy = receipt.model, rules.privacy
+    if (charge is None) is not (privacy is None) or receipt.sketched_micro < seen.exposure.get(model, 0):
+        raise PeerFault(Refusal.RECEIPT_REJECTED, "the receipt hides what the round cost", "enclave")
+    if charge is None or privacy is None:
+        return
+    within = charge.before_thousandths <= charge.after_thousandths <= privacy.epsilon_thousandths
+    told = charge.unit, charge.delta_exponent, charge.adjacency
+    if told != (privacy.unit, privacy.delta_exponent, adjacency(privacy)) or not within:
+        raise PeerFault(Refusal.RECEIPT_REJECTED, "the receipt's charge is not the policy's", "enclave")
+    if charge.releases < seen.charges.get(model, 0):
+        raise PeerFault(
+            Refusal.RECEIPT_REJECTED, "the enclave's ledger counts less than this node's", "enclave"
+        )
+
+
 def _logged(message: Release, receipt: Receipt, enclave: DualPublic) -> Checkpoint:
     """The signed checkpoint that the release stands under."""
     signed = SignedCheckpoint.from_bytes(message.checkpoint, MAX_CHECKPOINT)
@@ -123,16 +144,18 @@ def _told(receipt: Receipt) -> tuple[object, ...]:
         (receipt.dropped, receipt.rejected, receipt.closed, receipt.model_digest),
         (receipt.policy_digest, receipt.policy_serial, receipt.claims_digest, receipt.measurement),
         (receipt.simulated, receipt.disclosures),
+        (receipt.strategy, receipt.robust_rule, receipt.robust_tolerance),
     )
 
 
 def _known(state: Confirmed | Opened) -> tuple[object, ...]:
-    judged = state.judged
+    judged, rules = state.judged, state.judged.agreement.terms.rules
     offer, verdict, digests = judged.agreement.terms.offer, judged.verdict, judged.frozen.digests
     return (
         (offer.federation, offer.model, offer.round, offer.attempt),
         (judged.frozen.dealt.t1, judged.v, {node: digests[node] for node in verdict.accepted}),
         (verdict.dropped, verdict.rejected, verdict.closed, offer.model_digest),
         (offer.policy_digest, offer.policy_serial, offer.claims_digest, offer.measurement),
-        (offer.simulated, judged.agreement.terms.rules.disclosures),
+        (offer.simulated, rules.disclosures),
+        (offer.strategy, rules.robust_rule, rules.robust_tolerance),
     )

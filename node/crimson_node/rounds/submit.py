@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from crimson_node.encoding import encode_update
-from crimson_node.member import Member
+from crimson_node.member import Member, Update
 from crimson_node.seen import VectorSent
 from crimson_node.state import SharesDealt, Submitted, Withdrawn
 from crimson_protocol.agreement import Agreement, Dealt, deal
 from crimson_protocol.crypto.labels import PAIR_COMMITMENT, SHARE_COMMITMENT
 from crimson_protocol.entropy import Fill
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.exposure import sketched_round
 from crimson_protocol.graph import sealer
-from crimson_protocol.layout import Slice, Words
+from crimson_protocol.layout import Layout, Slice, Words
 from crimson_protocol.log import leaf_hash, verify_inclusion
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.boxes import HeldShares, open_pair, open_shares, pair_info, share_info
@@ -28,6 +29,7 @@ from crimson_protocol.wire.packing import pack
 from crimson_protocol.wire.table import BY_RECORD
 
 MAX_MANIFEST = 512
+Encoder = Callable[[Update, Layout, Fill], Words]
 Witness = Callable[[int, Words], None]
 """Sees the encoded vector before it is masked. Only a simulation that trains on everybody's data has one."""
 
@@ -58,7 +60,12 @@ class BadDelivery(PeerFault):
 
 
 def submit(
-    state: SharesDealt, member: Member, shared: Shared, fill: Fill, witness: Witness | None = None
+    state: SharesDealt,
+    member: Member,
+    shared: Shared,
+    fill: Fill,
+    witness: Witness | None = None,
+    encode: Encoder | None = None,
 ) -> tuple[Submitted, Masked] | tuple[Withdrawn, bytes]:
     """Step 6. Raises PeerFault on the enclave for a bad set; complains about a bad dealer."""
     dealt = check_set(state, member, shared)
@@ -66,13 +73,18 @@ def submit(
         opened = open_deliveries(state, member, dealt, shared)
     except BadDelivery as bad:
         return Withdrawn(str(bad)), _complaint(state, member, dealt, bad)
-    payload = mask(state, member.index, dealt, opened.pairs, fill, witness)
+    terms = dealt.agreement.terms
+    vector = (encode or encode_update)(state.update, terms.layout, fill)
+    if witness is not None:
+        witness(member.index, vector.copy())
+    kept = vector.copy() if sketched_round(terms.rules, terms.offer.round) else None
+    payload = mask(state, member.index, dealt, opened.pairs, vector)
     digest = hashlib.sha256(payload).digest()
     header = Submit(dealt.t1, member.index, digest, len(payload))
-    offer = dealt.agreement.terms.offer
+    offer = terms.offer
     entry = VectorSent(offer.model, offer.round, offer.attempt, dealt.t1, digest, len(payload))
     masked = Masked(sign_message(member.identity, member.index, header), payload, entry)
-    return Submitted(dealt, state.enclave, opened.held, digest), masked
+    return Submitted(dealt, state.enclave, opened.held, digest, kept), masked
 
 
 def check_set(state: SharesDealt, member: Member, shared: Shared) -> Dealt:
@@ -173,15 +185,11 @@ def mask(
     me: int,
     dealt: Dealt,
     pairs: Mapping[int, Secret],
-    fill: Fill,
-    witness: Witness | None = None,
+    vector: Words,
 ) -> memoryview:
-    """Step 6.5: encode, add the self mask and every pair mask of the dealt set, pack."""
+    """Step 6.5: add the self mask and every pair mask of the dealt set to the encoded vector, in place; pack."""
     terms = dealt.agreement.terms
     layout = terms.layout
-    vector = encode_update(state.update, layout, fill)
-    if witness is not None:
-        witness(me, vector.copy())
     for part in layout.slices():
         view = vector[part.start : part.start + part.length]
         apply_streams(view, _streams(state, me, dealt, pairs, part), terms.offer.suite)

@@ -3,11 +3,14 @@
 import hashlib
 
 from crimson_node.member import Member
+from crimson_node.seen import ReleaseCharged
 from crimson_node.state import Confirmed, Opened
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.policy.privacy import multiplier_micro
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.boxes import seal_opened
 from crimson_protocol.secret.envelopes import sign_message
+from crimson_protocol.survivors import Judged
 from crimson_protocol.wire.envelope import Envelope
 from crimson_protocol.wire.messages.confirm import Confirm
 from crimson_protocol.wire.messages.unmask import OpenedShare, OpenedShares, Unmask, UnmaskRequest
@@ -39,6 +42,16 @@ def unmask(state: Confirmed, member: Member, request: UnmaskRequest) -> tuple[Op
     box = seal_opened(round_key, judged.v, member.index, OpenedShares(tuple(shares)).to_bytes())
     reply = sign_message(member.identity, member.index, Unmask(judged.v, member.index, box))
     return Opened(judged, state.enclave, request_digest(request), reply), reply
+
+
+def charge(judged: Judged) -> ReleaseCharged | None:
+    """11.5: what this release costs, in the journal before the shares leave; None for a model without a budget."""
+    terms = judged.agreement.terms
+    offer, rules = terms.offer, terms.rules
+    if rules.privacy is None:
+        return None
+    sampling = rules.privacy.sampling_micro
+    return ReleaseCharged(offer.model, offer.round, offer.attempt, multiplier_micro(rules), sampling)
 
 
 def unmask_again(state: Opened, request: UnmaskRequest) -> bytes:

@@ -1,5 +1,6 @@
 """Training for one round: the plan's artifacts, this site's rows, one update that stays in memory."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ class Training:
             if moments is None:
                 return None
         base = self.library.base(agent, task.base, appraisal)
-        return task.update(base, moments, self._read(task.plan, agent.member.name))
+        return task.update(base, moments, self._read(task.plan, agent.member.name), os.urandom)
 
     def _read(self, plan: "TrainingPlan", site: str) -> "SurvivalRows":
         from crimson_node.data.table import load_site  # noqa: PLC0415

@@ -28,6 +28,7 @@ GRAPH_STREAM = PREFIX + "graph-stream"
 BUCKETS = PREFIX + "buckets"
 NONCE = PREFIX + "graph-nonce"
 MODEL = PREFIX + "model"
+SKETCH = PREFIX + "sketch"
 
 # Commitments.
 ROOT_COMMITMENT = PREFIX + "commit-root"
@@ -46,6 +47,7 @@ SHARE_BOX = PREFIX + "box-share"
 PAIR_BOX = PREFIX + "box-pair"
 UNMASK_BOX = PREFIX + "box-unmask"
 MODEL_BOX = PREFIX + "box-model"
+SKETCH_BOX = PREFIX + "box-sketch"
 
 # Attestation.
 REPORT_DATA = PREFIX + "report-data"

@@ -3,6 +3,7 @@
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.policy.bundle import MAX_BUNDLE, PolicyBundle
 from crimson_protocol.policy.document import MAX_POLICY, Policy
+from crimson_protocol.policy.privacy import charged_unit
 from crimson_protocol.refusal import Refusal
 
 LISTED, NEW_KEY = "listed", "key-rotated"
@@ -18,7 +19,7 @@ def policy_before(bundle: bytes) -> Policy:
 
 def refuse_discontinuous(before: Policy, after: Policy) -> None:
     """PolicyRefusal(POLICY_REJECTED) where a later policy is of another federation, moves or removes a roster entry,
-    gives it to another organisation, or lets a model start from another artifact."""
+    gives it to another organisation, lets a model start from another artifact, or charges it for another unit."""
     if before.federation != after.federation:
         raise _rejected(f"the policy is of federation {after.federation!r}")
     for place, entry in enumerate(before.roster):
@@ -30,7 +31,13 @@ def refuse_discontinuous(before: Policy, after: Policy) -> None:
         if entry.status == "revoked" and following.status != "revoked":
             raise _rejected(f"{entry.node} was revoked for good: list a new node")
     initial = {rules.model: rules.initial_digest for rules in before.models}
+    units = {rules.model: charged_unit(rules.privacy) for rules in before.models if rules.privacy}
     for rules in after.models:
+        # Charges add up for one kind of neighbour alone, and a promise of privacy is not taken back.
+        unit = charged_unit(rules.privacy) if rules.privacy else "nothing"
+        if units.get(rules.model, unit) != unit:
+            text = f"{rules.model} is charged per {units[rules.model]} and cannot be per {unit}"
+            raise _rejected(f"{text}: give the new model a new name")
         if initial.get(rules.model, rules.initial_digest) != rules.initial_digest:
             raise _rejected(
                 f"{rules.model} cannot start from another artifact: give the new model a new name"

@@ -15,6 +15,7 @@ from crimson_protocol.policy import access
 from crimson_protocol.policy.access import Access, AccessRules
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import RoundNumbers
+from crimson_protocol.wire.messages.sketch import MAX_SKETCH
 from crimson_protocol.wire.records import (
     MAX_NODES,
     BoxPublic,
@@ -34,8 +35,10 @@ from crimson_protocol.wire.records import (
     itself,
 )
 
-POLICY_VERSION = "crimson/policy/2"
+POLICY_VERSION = "crimson/policy/3"
 MAX_POLICY = 16 << 20
+MICRO = 1_000_000
+MAX_RELEASES = 1 << 20
 
 KINDS = ("hospital", "blood_bank")
 STATUSES = ("active", "suspended", "revoked")
@@ -48,10 +51,11 @@ STRATEGIES = (
     "fedadam",
     "fedyogi",
 )
+SERVER_STRATEGIES = ("fedavg", "fedavgm", "fedadam", "fedyogi")
+"""What differs between these is done inside the enclave alone, so one may follow the other from round to round."""
 ROBUST_RULES = (
     "none",
     "norm-bound",
-    "direction",
     "trimmed-mean",
     "median",
     "geometric-median",
@@ -90,8 +94,7 @@ class RosterEntry(Record):
 
 @dataclass(frozen=True)
 class EvidenceRules(Record):
-    """Which evidence kinds, measurements and software roots nodes accept, and which measures of isolation they ask
-    for by name."""
+    """Evidence kinds, measurements and software roots that nodes accept, and measures of isolation they ask for."""
 
     kinds: Annotated[tuple[str, ...], Items(Text(16), 8, itself)]
     measurements: Annotated[tuple[bytes, ...], Items(Bytes(32), 64, itself)]
@@ -101,34 +104,65 @@ class EvidenceRules(Record):
 
 @dataclass(frozen=True)
 class SketchRules(Record):
-    """±1 count sketch: `buckets` in all, in 4 rows."""
+    """±1 count sketch: `buckets` in all, in 4 rows, in every `every`-th round of the model."""
 
-    buckets: Annotated[int, UInt(4096)]
+    buckets: Annotated[int, UInt(MAX_SKETCH)]
     rows: Annotated[int, UInt(16)]
+    every: Annotated[int, UInt(1 << 16)]
 
 
 @dataclass(frozen=True)
 class PrivacyRules(Record):
-    """Differential privacy: unit of protection, budget, and where noise enters."""
+    """Differential privacy: unit of protection, budget, and where noise enters. How much noise, the numbers say.
+
+    sampling: probability, in millionths, with which a record takes part in a round. record_clip: bound on one
+    record's contribution in the update's unit, 0 for unit node. divisor: what a record-level sum is divided by; it is
+    public and not the data's own count. releases: rounds that the budget affords, computed by the governors, checked
+    by the enclave with an accountant and counted by every node.
+    """
 
     unit: Annotated[str, OneOf(("record", "node"))]
     epsilon_thousandths: Annotated[int, UInt(100_000)]
     delta_exponent: Annotated[int, UInt(30)]
-    noise_micro: Annotated[int, UInt(2**50)]
+    sampling_micro: Annotated[int, UInt(MICRO)]
+    record_clip_micro: Annotated[int, UInt(2**50)]
+    divisor: Annotated[int, UInt(2**40)]
+    releases: Annotated[int, UInt(MAX_RELEASES)]
     noise_per_bucket: Annotated[int, UInt(1)]
     charge: Annotated[str, OneOf(("record", "node"))]
 
 
 @dataclass(frozen=True)
+class ServerRules(Record):
+    """What the enclave does with the aggregated update, in millionths: learning rate, first and second moment decay,
+    what is added to the root of the second moment, and weight decay."""
+
+    rate_micro: Annotated[int, UInt(2**40)] = MICRO
+    momentum_micro: Annotated[int, UInt(MICRO - 1)] = 0
+    second_micro: Annotated[int, UInt(MICRO - 1)] = 0
+    adaptivity_micro: Annotated[int, UInt(2**40)] = 0
+    decay_micro: Annotated[int, UInt(MICRO)] = 0
+
+
+@dataclass(frozen=True)
 class ModelRules(Record):
-    """How one model is aggregated (docs/PROTOCOL.md, "Knobs")."""
+    """How one model is aggregated (docs/PROTOCOL.md, "Knobs").
+
+    alternatives: strategies that an operator may choose for a round instead. mixing: nearest-neighbour mixing before
+    the robust rule. enclave_clip: bucket means beyond the clip are brought back to it; otherwise they are left out.
+    radius: of centered clipping, in the update's unit.
+    """
 
     model: Name
     strategy: Annotated[str, OneOf(STRATEGIES)]
+    alternatives: Annotated[tuple[str, ...], Items(OneOf(SERVER_STRATEGIES), len(SERVER_STRATEGIES), itself)]
     loss: Annotated[str, OneOf(LOSSES)]
     robust_rule: Annotated[str, OneOf(ROBUST_RULES)]
     robust_tolerance: Annotated[int, UInt(4096)]
+    mixing: Annotated[int, UInt(1)]
+    radius_micro: Annotated[int, UInt(2**50)]
     enclave_clip: Annotated[int, UInt(1)]
+    server: Annotated[ServerRules, Nested(ServerRules)]
     numbers: Annotated[RoundNumbers, Nested(RoundNumbers)]
     sketch: Annotated[SketchRules | None, Maybe(Nested(SketchRules))]
     privacy: Annotated[PrivacyRules | None, Maybe(Nested(PrivacyRules))]
@@ -168,7 +202,8 @@ class ReopenOrder(Record):
 class Policy(Record):
     """The whole policy. A roster index is a place in `roster`, so entries are never removed, only revoked.
 
-    `serial` and `expires` are those of the TUF targets metadata that it is published under.
+    `serial` and `expires` are those of the TUF targets metadata that it is published under. A higher `regrouping`
+    draws every bucket anew: each time shows a broken enclave other sums.
     """
 
     version: Annotated[str, OneOf((POLICY_VERSION,))]
@@ -183,6 +218,7 @@ class Policy(Record):
     evidence: Annotated[EvidenceRules, Nested(EvidenceRules)]
     enrolment: Annotated[EnrolmentRules, Nested(EnrolmentRules)]
     models: Annotated[tuple[ModelRules, ...], Items(Nested(ModelRules), 256, lambda rules: rules.model)]
+    regrouping: Count
     reopens: Annotated[tuple[ReopenOrder, ...], Items(Nested(ReopenOrder), 64)]
 
     def digest(self) -> bytes:

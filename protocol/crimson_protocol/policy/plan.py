@@ -5,19 +5,33 @@ the arithmetic of its lanes to write a policy, nodes to check it: it stands here
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
-from crimson_protocol.wire.records import Items, Maybe, Nested, OneOf, Record, Text, UInt, itself
+from crimson_protocol.wire.records import (
+    Flag,
+    Int,
+    Items,
+    Maybe,
+    Nested,
+    OneOf,
+    Record,
+    Text,
+    UInt,
+    itself,
+)
 
 MICRO = 1_000_000
 MAX_PLAN = 1 << 20
-TASKS = ("moments", "cox", "cox-score")
+TASKS = ("moments", "cox", "cox-score", "hazard", "hazard-score")
+TRAINED = ("cox", "hazard")
 LOSS_COUNTERS = 2
-"""Counters of the task `cox`: training events, and the base model's loss summed over them."""
+"""Counters of a trained task: what its loss is a mean over (events for `cox`, rows for `hazard`), and the base model's
+loss summed over them."""
 PAIR_COUNTERS = 5
-"""Counters of the task `cox-score` before its grid: three kinds of pairs, and two of them weighted."""
+"""Counters of a score before its grid: three kinds of pairs, and two of them weighted."""
 SITE_COUNTERS = 2
-"""Counters of the task `cox-score` behind its grid: held-out rows, and 1 if the site was scored."""
+"""Counters of a score behind its grid: held-out rows, and 1 if the site was scored."""
 
 Column = Text(256)
 
@@ -31,11 +45,23 @@ class Levels(Record):
 
 
 @dataclass(frozen=True)
+class Range(Record):
+    """The public range of one numeric column, in millionths of its unit: nothing that a file was looked at for."""
+
+    low_micro: Annotated[int, Int(2**53)]
+    high_micro: Annotated[int, Int(2**53)]
+
+
+@dataclass(frozen=True)
 class TrainingPlan(Record):
     """One task, its columns in the order of the coefficients, and its settings in millionths.
 
     scale_model: the model whose released moments standardise the features, or null. grid: public times
-    at which the Brier score is summed, in millionths of the time column's unit.
+    at which the Brier score is summed, in millionths of the time column's unit. batch: rows of a gradient step, 0 for
+    all; `steps` then counts passes over the rows. proximal, momentum: of the local steps. cuts: upper ends of the
+    hazard's time bins, like the grid. hidden: widths of hidden layers, none for a linear model. ranges: one per
+    numeric column, or none; they scale features where released moments would cost privacy. losses: whether updates
+    carry the base model's loss as counters.
     """
 
     task: Annotated[str, OneOf(TASKS)]
@@ -49,6 +75,13 @@ class TrainingPlan(Record):
     weights: Annotated[str, OneOf(("rows", "equal"))]
     scale_model: Annotated[str | None, Maybe(Text(64))]
     grid_micro: Annotated[tuple[int, ...], Items(UInt(2**62), 256, itself)]
+    batch: Annotated[int, UInt(2**31)] = 0
+    proximal_micro: Annotated[int, UInt(2**40)] = 0
+    momentum_micro: Annotated[int, UInt(MICRO - 1)] = 0
+    cuts_micro: Annotated[tuple[int, ...], Items(UInt(2**62), 256, itself)] = ()
+    hidden: Annotated[tuple[int, ...], Items(UInt(4096), 8)] = ()
+    ranges: Annotated[tuple[Range, ...], Items(Nested(Range), 4096)] = ()
+    losses: Annotated[bool, Flag()] = True
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -67,8 +100,21 @@ class TrainingPlan(Record):
 
     @property
     def parameters(self) -> int:
-        """Parameter lanes of an update: one per feature where a model is trained, else none."""
-        return self.dimension if self.task == "cox" else 0
+        """Parameter lanes of an update; none where nothing is trained.
+
+        cox: one per feature. hazard: one per feature and one intercept per bin, or the weights and biases of a
+        network from the features over the hidden layers to the bins.
+        """
+        match self.task:
+            case "cox":
+                return self.dimension
+            case "hazard" if self.hidden:
+                widths = (self.dimension, *self.hidden, len(self.cuts_micro))
+                return sum((one + 1) * next_ for one, next_ in pairwise(widths))
+            case "hazard":
+                return self.dimension + len(self.cuts_micro)
+            case _:
+                return 0
 
     @property
     def counters(self) -> int:
@@ -76,7 +122,7 @@ class TrainingPlan(Record):
         match self.task:
             case "moments":
                 return 1 + 2 * self.dimension
-            case "cox":
-                return LOSS_COUNTERS
+            case "cox" | "hazard":
+                return LOSS_COUNTERS if self.losses else 0
             case _:
                 return PAIR_COUNTERS + len(self.grid_micro) + SITE_COUNTERS

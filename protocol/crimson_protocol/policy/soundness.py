@@ -4,12 +4,12 @@ Each rule is one function that yields its reasons; all of them are read to the a
 in docs/PROTOCOL.md ("Unsound combinations") has a row per rule.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from crimson_protocol.cohort import bucket_floor, corrupt_count
 from crimson_protocol.errors import PolicyRefusal
-from crimson_protocol.layout import Layout
 from crimson_protocol.policy.access import faults
+from crimson_protocol.policy.combinations import COMBINATIONS, Reasons
 from crimson_protocol.policy.decisions import may_join
 from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.refusal import Refusal
@@ -17,24 +17,7 @@ from crimson_protocol.refusal import Refusal
 # A discrete Gaussian exceeds ten standard deviations with probability below 2^-70.
 NOISE_TAIL_SIGMAS = 10
 MIN_NODES = 3
-SKETCH_COMPRESSION = 16
 
-# Rules that compare several updates or bucket means, so one bare sum gives them nothing to compare.
-COMPARING = {
-    "trimmed-mean",
-    "median",
-    "geometric-median",
-    "krum",
-    "multi-krum",
-    "centered-clipping",
-    "direction",
-}
-# Rules whose decision about one node depends on the other nodes' updates.
-DEPENDENT = {"geometric-median", "krum", "multi-krum", "sketch-filter", "centered-clipping"}
-# Rules that take or leave whole nodes.
-REJECTING = {"norm-bound", "direction", "krum", "multi-krum", "sketch-filter"}
-
-Reasons = Iterator[str]
 Rule = Callable[[Policy, ModelRules], Reasons]
 
 
@@ -97,75 +80,6 @@ def small_buckets(policy: Policy, rules: ModelRules) -> Reasons:
         yield f"bucket_size {size} exceeds the {nodes} active nodes"
 
 
-def robust_rule_over_one_sum(policy: Policy, rules: ModelRules) -> Reasons:
-    """U6: a robust rule needs several values, and holds only up to its breakdown point."""
-    if rules.robust_rule in COMPARING:
-        size, nodes = rules.numbers.bucket_size, len(policy.members(rules.model))
-        values = max(1, nodes // size) if size else 1
-        if values == 1:
-            yield f"{rules.robust_rule} over one bare sum filters nothing"
-        spare = 3 if rules.robust_rule in ("krum", "multi-krum") else 1
-        if 2 * rules.robust_tolerance + spare > values:
-            yield f"{rules.robust_rule} over {values} values cannot tolerate {rules.robust_tolerance} bad ones"
-    if rules.robust_rule == "norm-bound" and rules.numbers.bucket_size is None and rules.sketch is None:
-        yield "a norm bound on one bare sum binds nobody"
-    if rules.robust_rule == "sketch-filter" and rules.sketch is None:
-        yield "a sketch filter without sketches filters nothing"
-    if rules.strategy == "sum" and rules.robust_rule != "none":
-        yield "a released sum of counters has no robust rule"
-
-
-def enclave_clip_over_a_sum(policy: Policy, rules: ModelRules) -> Reasons:
-    """U7: clipping a sum bounds no single contribution."""
-    if rules.enclave_clip and rules.numbers.bucket_size != 1:
-        yield "an enclave-side clip over a sum bounds no node's share of it"
-
-
-def partial_likelihood_with_record_privacy(policy: Policy, rules: ModelRules) -> Reasons:
-    """U8: a record sits in other records' risk sets, so clipping per record bounds nothing."""
-    if rules.privacy and rules.privacy.unit == "record" and rules.loss == "cox-partial-likelihood":
-        yield "the Cox partial likelihood has no record-level differential privacy; use the discrete hazard"
-
-
-def rejection_with_record_privacy(policy: Policy, rules: ModelRules) -> Reasons:
-    """U9: leaving a whole node in or out moves the result by the node, not by one of its records."""
-    privacy = rules.privacy
-    if privacy and privacy.unit == "record" and privacy.charge != "node" and rules.robust_rule in REJECTING:
-        yield f"{rules.robust_rule} with record-level privacy must be charged at node sensitivity"
-
-
-def dependent_filter_with_central_privacy(policy: Policy, rules: ModelRules) -> Reasons:
-    """U10: the choice leaks more than the noise on the result covers."""
-    if rules.privacy and rules.robust_rule in DEPENDENT and not rules.privacy.noise_per_bucket:
-        yield f"{rules.robust_rule} chooses by other nodes' updates; central noise does not cover that choice"
-
-
-def disclosure_with_simulated_evidence(policy: Policy, rules: ModelRules) -> Reasons:
-    """U11: without hardware, whoever runs the enclave sees what the enclave sees."""
-    if "sim" not in policy.evidence.kinds:
-        return
-    shown = [("sketches", rules.sketch is not None), ("single-updates", rules.numbers.bucket_size == 1)]
-    for name, used in shown:
-        if used and not {name, "simulated"} <= set(rules.disclosures):
-            yield f"{name} with simulated evidence: the policy must declare both {name} and simulated"
-
-
-def sketch_size(policy: Policy, rules: ModelRules) -> Reasons:
-    """U12: a sketch must compress at least 16-fold."""
-    if rules.sketch is None:
-        return
-    if not rules.sketch.rows or not rules.sketch.buckets or rules.sketch.buckets % rules.sketch.rows:
-        yield "a sketch's buckets must divide into its rows"
-    if SKETCH_COMPRESSION * rules.sketch.buckets > Layout(rules.numbers).length:
-        yield f"{rules.sketch.buckets} sketch buckets compress less than {SKETCH_COMPRESSION}-fold"
-
-
-def counters_released_raw(policy: Policy, rules: ModelRules) -> Reasons:
-    """U13: a sum releases exact counters, so it has no parameters and no private mechanism."""
-    if rules.strategy == "sum" and (rules.numbers.parameters or rules.privacy):
-        yield "strategy sum releases exact counters: it takes no parameters and gives no differential privacy"
-
-
 def organisation_twice(policy: Policy, rules: ModelRules) -> Reasons:
     """U14: several sites of one organisation may be listed, but a model's nodes are of different ones."""
     owners = [policy.roster[index].organisation for index in policy.members(rules.model)]
@@ -178,14 +92,7 @@ RULES: tuple[Rule, ...] = (
     cohort,
     overflow,
     small_buckets,
-    robust_rule_over_one_sum,
-    enclave_clip_over_a_sum,
-    partial_likelihood_with_record_privacy,
-    rejection_with_record_privacy,
-    dependent_filter_with_central_privacy,
-    disclosure_with_simulated_evidence,
-    sketch_size,
-    counters_released_raw,
+    *COMBINATIONS,
     organisation_twice,
 )
 

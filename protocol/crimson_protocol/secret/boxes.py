@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from crimson_protocol.crypto import primitives
-from crimson_protocol.crypto.labels import PAIR_BOX, SHARE_BOX, UNMASK_BOX
+from crimson_protocol.crypto.labels import PAIR_BOX, SHARE_BOX, SKETCH_BOX, UNMASK_BOX
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import BoxKey, Secret
@@ -71,3 +71,13 @@ def open_pair(key: BoxKey, info: bytes, box: bytes) -> Secret:
 def seal_opened(round_key: bytes, v: bytes, sender: int, plaintext: bytes) -> bytes:
     """A node's opened shares, for the enclave's round key and this verdict alone."""
     return primitives.box_seal(round_key, unmask_info(v, sender), plaintext)
+
+
+def sketch_info(t2: bytes, sender: int) -> bytes:
+    """Context of the box that carries a node's sketch to the enclave."""
+    return cbor.encode([SKETCH_BOX, t2, sender])
+
+
+def seal_sketch(round_key: bytes, t2: bytes, sender: int, plaintext: bytes) -> bytes:
+    """A node's sketch for the enclave's round key."""
+    return primitives.box_seal(round_key, sketch_info(t2, sender), plaintext)

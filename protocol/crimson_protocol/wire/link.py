@@ -59,11 +59,15 @@ class Attest(Record):
 
 @dataclass(frozen=True)
 class Open(Record):
-    """Start the attempt at this place. The same place again gives the same Offer."""
+    """Start the attempt at this place. The same place again gives the same Offer.
+
+    strategy: one of the alternatives that the policy allows, null for its first choice.
+    """
 
     model: Name
     round: Count
     attempt: Count
+    strategy: Annotated[str | None, Maybe(Text(32))] = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ LinkRecord = type[Record] | type[Piece]
 KINDS: dict[int, tuple[LinkRecord, int]] = {
     1: (Hello, 64),
     2: (Attest, 64),
-    3: (Open, 128),
+    3: (Open, 192),
     4: (Deliver, MAX_CONTROL + 64),
     5: (Close, 128),
     6: (ReadLog, 64),

@@ -77,6 +77,21 @@ class BytesUpTo:
 
 
 @dataclass(frozen=True)
+class Int:
+    """An integer between -maximum and maximum."""
+
+    maximum: int
+
+    def parse(self, value: Plain) -> int:
+        if type(value) is not int or not -self.maximum <= value <= self.maximum:
+            raise _refuse(f"an integer of magnitude {self.maximum} at most")
+        return value
+
+    def plain(self, value: int) -> Plain:
+        return value
+
+
+@dataclass(frozen=True)
 class Text:
     """Printable text of 1 to `maximum` bytes of UTF-8: it may be shown to people and used in log lines."""
 

@@ -12,6 +12,7 @@ from crimson_protocol.wire.messages.confirm import MAX_CONVICTIONS, MAX_PROOF, C
 from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import MAX_ARTIFACT, Abort, Release
 from crimson_protocol.wire.messages.share import Manifest, Roster, Share
+from crimson_protocol.wire.messages.sketch import MAX_SKETCH_BOX, Sketch
 from crimson_protocol.wire.messages.submit import Complaint, Shared, Submit
 from crimson_protocol.wire.messages.unmask import Unmask, UnmaskRequest
 from crimson_protocol.wire.records import Record
@@ -56,7 +57,7 @@ MESSAGES: tuple[MessageType, ...] = (
     MessageType(6, Shared, Role.ENCLAVE, _per_node(128, 4096)),
     MessageType(7, Complaint, Role.NODE, _flat(512)),
     MessageType(8, Submit, Role.NODE, _flat(256)),
-    MessageType(9, Freeze, Role.ENCLAVE, _per_node(128, 48)),
+    MessageType(9, Freeze, Role.ENCLAVE, _per_node(192, 48)),
     MessageType(10, Verdict, Role.ENCLAVE, lambda nodes: 16384 + 24 * nodes + MAX_CONVICTIONS * MAX_PROOF),
     MessageType(11, Confirm, Role.NODE, _flat(512)),
     MessageType(12, UnmaskRequest, Role.ENCLAVE, _per_node(128, 512)),
@@ -64,6 +65,7 @@ MESSAGES: tuple[MessageType, ...] = (
     MessageType(14, Release, Role.ENCLAVE, lambda nodes: MAX_ARTIFACT + (1 << 21) + 1200 * nodes),
     MessageType(15, Abort, Role.ENCLAVE, _flat(256)),
     MessageType(16, Endorse, Role.NODE, _flat(256)),
+    MessageType(17, Sketch, Role.NODE, _flat(MAX_SKETCH_BOX + 256)),
 )
 
 BY_KIND = {message.kind: message for message in MESSAGES}

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from crimson_node.application import run_app
 from crimson_node.outcome import OK, guarded, print_data
+from crimson_simulation.attacks.registry import parse
 from crimson_simulation.dataset import read_pooled
 from crimson_simulation.forecast import forecast, forecast_table
 from crimson_simulation.options import BadOption, TrainOptions
@@ -23,6 +24,8 @@ Examples:
   crimson train --model survival --data units.csv --site-column hospital --time-column days --event-column failed
 
   crimson train --model survival --data units.csv --nodes 8 --time-column days --event-column failed --drop 0.2 --json
+
+  crimson train --model hazard --data units.csv --nodes 8 --time-column days --event-column failed --dp record --dry-run
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -33,7 +36,9 @@ def train(
     data: Annotated[Path, typer.Option(help="CSV file with every site's rows.")],
     time_column: Annotated[str, typer.Option(help="Column with the time to event or censoring.")],
     event_column: Annotated[str, typer.Option(help="Column with 1 for an event, 0 for censoring.")],
-    model: Annotated[str, typer.Option(help="What to learn: survival.")] = "survival",
+    model: Annotated[
+        str, typer.Option(help="What to learn: survival (Cox) or hazard (discrete time).")
+    ] = "survival",
     site_column: Annotated[str | None, typer.Option(help="Column that names each row's site.")] = None,
     nodes: Annotated[
         int | None, typer.Option(help="Without a site column: deal rows evenly to this many sites.")
@@ -42,11 +47,33 @@ def train(
         str | None, typer.Option(help="Column whose values contain train or test.")
     ] = None,
     features: Annotated[str | None, typer.Option(help="Columns to learn from, separated by commas.")] = None,
-    rounds: Annotated[int, typer.Option(help="Secure aggregations.")] = 20,
+    rounds: Annotated[
+        int | None, typer.Option(help="Secure aggregations.", show_default="20, or 200 with --dp record")
+    ] = None,
     strategy: Annotated[str, typer.Option(help="How updates become the next model.")] = "fedavg",
     local_steps: Annotated[int, typer.Option(help="Gradient steps at a site per round.")] = 5,
-    learning_rate: Annotated[float, typer.Option(help="Step size on standardised features.")] = 0.1,
-    l2: Annotated[float, typer.Option(help="Ridge penalty.")] = 0.01,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Step size on scaled features.", show_default="0.1 for survival, 0.5 for hazard"),
+    ] = None,
+    l2: Annotated[
+        float | None, typer.Option(help="Ridge penalty.", show_default="0.01, or 0 with --dp record")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Rows of a gradient step at a site; 0 takes all.")] = 0,
+    proximal: Annotated[float, typer.Option(help="Pull towards the last model, for fedprox.")] = 0.1,
+    server_rate: Annotated[
+        float | None, typer.Option(help="Step size of the enclave's optimiser.", show_default="by strategy")
+    ] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Bound on the norm of an update.", show_default="by strategy")
+    ] = None,
+    bins: Annotated[int, typer.Option(help="Time bins of the hazard.")] = 12,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hazard's hidden layers, separated by commas.")
+    ] = None,
+    mixing: Annotated[
+        bool, typer.Option(help="Nearest-neighbour mixing before median and trimmed rules.")
+    ] = True,
     weights: Annotated[str, typer.Option(help="Weigh sites by rows, or equal.")] = "rows",
     bucket_size: Annotated[
         int | None, typer.Option(help="Sum in buckets of this size; 1 or 2 is a disclosure.")
@@ -78,12 +105,12 @@ def train(
     """
 
     def work() -> int:
-        _refuse_missing(model=model, attack=attack)
         options = TrainOptions(
             data=data,
             time_column=time_column,
             event_column=event_column,
             out=out,
+            model=model,
             site_column=site_column,
             split_column=split_column,
             features=tuple(name.strip() for name in features.split(",")) if features else None,
@@ -93,12 +120,20 @@ def train(
             local_steps=local_steps,
             learning_rate=learning_rate,
             l2=l2,
+            batch=batch,
+            proximal=proximal,
+            server_rate=server_rate,
+            clip=clip,
+            bins=bins,
+            hidden=_widths(hidden),
+            mixing=mixing,
             weights=weights,
             bucket_size=bucket_size,
             sketch=sketch,
             dp=dp,
             epsilon=epsilon,
             delta=delta,
+            attack=attack,
             drop=drop,
             seed=seed,
             engine=engine,
@@ -113,6 +148,8 @@ def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> i
     console = Console(stderr=True, soft_wrap=True)
     if not options.data.is_file():
         raise BadOption(f"{options.data} is not a file", "give the path of a CSV file with --data")
+    if options.attack is not None:
+        parse(options.attack)
     pooled = read_pooled(
         options.data,
         site_column=options.site_column,
@@ -133,7 +170,7 @@ def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> i
         else:
             Console().print(forecast_table(expected))
         return OK
-    with TerminalDisplay(options.rounds) as display:
+    with TerminalDisplay(options.steps) as display:
         finished = run(pooled, options, display)
     summary = summarise(finished, pooled, options)
     write_outputs(finished, summary, pooled, options.out)
@@ -153,12 +190,11 @@ def _show(summary: dict[str, Any], console: Console, options: TrainOptions, *, a
     )
 
 
-def _refuse_missing(*, model: str, attack: str | None) -> None:
-    """What the interface names and this version does not have is said, never silently replaced."""
-    if model != "survival":
-        raise BadOption(f"model {model!r} is not in this version", "use --model survival")
-    if attack is not None:
-        raise BadOption("--attack is not in this version", "leave it out")
+def _widths(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(",")) if text else ()
+    except ValueError:
+        raise BadOption("--hidden cannot be used as given", "give widths, like 128,128") from None
 
 
 def main(argv: list[str]) -> int:

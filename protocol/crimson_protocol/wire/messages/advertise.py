@@ -31,7 +31,10 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True)
 class RoundNumbers(Record):
-    """Every number of a round. Nodes derive them from the policy and refuse an offer with any other."""
+    """Every number of a round. Nodes derive them from the policy and refuse an offer with any other.
+
+    steps_cap: the most |a|_1 of local steps that a node may claim; 0 where vectors have no normalisation lane.
+    """
 
     parameters: Annotated[int, UInt(2**28)]
     counters: Annotated[int, UInt(2**20)]
@@ -45,6 +48,7 @@ class RoundNumbers(Record):
     corrupt: Ratio
     dropout: Ratio
     noise_micro: Annotated[int, UInt(2**50)]
+    steps_cap: Annotated[int, UInt(100_000)]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Offer(Record):
     round_key: BoxPublic
     nonce_commitment: Digest
     checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
+    strategy: Name
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from typing import Annotated
 
 from crimson_protocol.wire.records import (
     MAX_NODES,
+    Bytes,
     BytesUpTo,
     Count,
     Digest,
     Items,
+    Maybe,
     Name,
     Nested,
     NodeIndex,
@@ -32,12 +34,13 @@ class Submission(Record):
 
 @dataclass(frozen=True)
 class Freeze(Record):
-    """Who submitted what. After it no input is taken."""
+    """Who submitted what. After it no input is taken. `sketch_seed`: where the policy wants a sketch this round."""
 
     t1: Digest
     submissions: Annotated[
         tuple[Submission, ...], Items(Nested(Submission), MAX_NODES, lambda submission: submission.node)
     ]
+    sketch_seed: Annotated[bytes | None, Maybe(Bytes(32))] = None
 
 
 @dataclass(frozen=True)

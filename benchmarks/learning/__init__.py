@@ -1,0 +1,1 @@
+"""What attacks, privacy and filters cost a model, each figure beside its goal."""

@@ -1,0 +1,75 @@
+"""The private mean: integer noise, drawn before anything is opened, on a sum that one unit moves by a known bound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crimson_enclave.privacy.noise import rounded_gaussian
+from crimson_enclave.robust.kept_sum import kept
+from crimson_enclave.totals import Totals
+from crimson_protocol.entropy import Entropy
+from crimson_protocol.errors import PeerFault
+from crimson_protocol.policy.document import MICRO, ModelRules
+from crimson_protocol.policy.privacy import sigma_micro
+from crimson_protocol.refusal import Refusal
+
+Quanta = NDArray[np.int64]
+
+
+MOST_SCALED = 1 << 20
+"""Sums of 24-bit values of 4096 nodes times this stay below 2^62 in all."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One row for the sum, or one per bucket where the policy says so. scale: common multiple of the open buckets'
+    sizes, by which sums over unlike buckets are made comparable."""
+
+    rows: Quanta = field(repr=False)
+    scale: int
+
+
+def draw(rules: ModelRules, sizes: Sequence[int], entropy: Entropy) -> Noise | None:
+    """The noise of a release over open buckets of these accepted `sizes`; None for a model without a budget.
+
+    Where the rule compares buckets, each sum is first multiplied by scale / size, so one unit moves it by up to
+    scale / smallest size times as much, and the noise grows likewise: its multiplier stays what was charged.
+    """
+    if rules.privacy is None:
+        return None
+    count, sigma = rules.numbers.parameters, sigma_micro(rules) / MICRO
+    if rules.privacy.noise_per_bucket:
+        rows = [rounded_gaussian(sigma, count, entropy) for _ in sizes]
+        return Noise(np.array(rows), 1)
+    scale = lcm(*sizes) if compares(rules) else 1
+    if scale > MOST_SCALED:
+        raise PeerFault(Refusal.OUT_OF_RANGE, "the open buckets' sizes are too unlike to be compared exactly")
+    widened = sigma * scale / min(sizes) if compares(rules) else sigma
+    return Noise(rounded_gaussian(widened, count, entropy).reshape(1, count), scale)
+
+
+def compares(rules: ModelRules) -> bool:
+    """Whether the rule orders bucket sums, which then must be comparable."""
+    return rules.robust_rule in ("trimmed-mean", "median")
+
+
+def noisy_mean(
+    rules: ModelRules, totals: Totals, sums: Sequence[Quanta], noise: Noise
+) -> NDArray[np.float64]:
+    """The mean contribution of a node, in quanta, float64 (d,), over a public number of nodes.
+
+    sums: parameter lanes of the open buckets, after their bound. The divisor is the number of accepted nodes, which
+    the verdict publishes, never a count that the data decides.
+    """
+    if not compares(rules):
+        noisy: NDArray[np.float64] = (np.sum(sums, axis=0) + noise.rows[0]) / totals.accepted
+        return noisy
+    trimmed = (len(sums) - 1) // 2 if rules.robust_rule == "median" else rules.robust_tolerance
+    sizes = [bucket.accepted for bucket in totals.buckets]
+    scaled = np.array([values * (noise.scale // size) for values, size in zip(sums, sizes, strict=True)])
+    total, count = kept(scaled, trimmed)
+    ordered: NDArray[np.float64] = (total + noise.rows[0]) / (count * noise.scale)
+    return ordered

@@ -1,0 +1,1 @@
+"""Which updates a round leaves out, judged by their sketches alone."""

@@ -1,0 +1,141 @@
+"""Which of a round's updates look poisoned, judged by their count sketches: the enclave never sees an update.
+
+Dot products of sketches estimate dot products of updates (crimson_protocol/sketch.py), so lengths, distances and
+directions can be tested. Four tests in turn, thresholds fixed on two learning tasks and measured on others
+(benchmarks/learning/sketch_filter.py):
+
+    norm       longer than the public bound. Public: it depends on the node's own update alone.
+    distance   mean distance to the nearest n - f - 1 others, as in Krum (Blanchard et al. 2017), far above the median.
+    direction  against what the federation has just learnt; not held against anybody where it holds for more than f.
+    spectrum   far out along the direction in which the remaining sketches are longest (after Diakonikolas et al. 2019).
+
+At most f nodes are bad, so the tests that compare put out the furthest and never more than f in all: honest sites
+that are merely unusual do not disarm a test, and whoever provokes it cannot empty a cohort.
+
+What stays inside honest spread is not found: small steps in one direction over many rounds, backdoors.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crimson_protocol.errors import CallerFault
+from crimson_protocol.refusal import Refusal
+from crimson_protocol.sketch import ROWS
+
+NORM, DISTANCE, DIRECTION, SPECTRUM = "norm", "distance", "direction", "spectrum"
+TESTS = (NORM, DISTANCE, DIRECTION, SPECTRUM)
+
+# Standard errors of a norm's estimate, 1 / sqrt(2 m): an update at the bound fails once in 30,000.
+_NORM_ERRORS = 4.0
+_FAR = 6.0
+_ALONG = 5.0
+_AGAINST = -0.5
+_SPECTRA = 2
+# The median and MAD of few values scatter, and honest sites with them: limits widen below this size, to sqrt(60 / n)
+# times as much, which keeps false flags near 1 % down to six sites.
+_LARGE = 60
+# Standard deviation of a normal variable over its median absolute deviation.
+_NORMAL_MAD = 1.4826
+# Of the bound: where nearly all sites agree to within this, nothing tells one from another.
+_NEGLIGIBLE = 1e-3
+
+Reals = NDArray[np.float64]
+
+
+def flag(sketches: Reals, bound: float | Reals, tolerance: int, last: Reals | None = None) -> dict[int, str]:
+    """Places in `sketches` (n, m) of the updates to leave out, each with the test it failed; ascending.
+
+    sketches: of each update in the update's unit, so divided by its node's weight. bound: the L2 norm that an honest
+    update keeps to, for all or for each (n,), where rounding noise differs by weight. tolerance: f, nodes that may be
+    bad. last: sketch (m,), with the same seed, of what the federation learnt in its last round; None at first,
+    and the sum of this round's sketches stands in for it.
+    Deterministic. More than f may fail the norm test, which compares with nobody.
+    Raises CallerFault: MALFORMED for other shapes, NOT_FINITE, OUT_OF_RANGE for f or a bound that is not positive.
+    """
+    bounds = _checked(sketches, bound, tolerance, last)
+    scaled = sketches / np.sqrt(ROWS)
+    norms = np.linalg.norm(scaled, axis=1)
+    limits = bounds * (1 + _NORM_ERRORS / np.sqrt(2 * sketches.shape[1]))
+    flagged = dict.fromkeys((int(place) for place in np.flatnonzero(norms > limits)), NORM)
+    floor = float(np.median(bounds)) * _NEGLIGIBLE
+    _flag_distant(flagged, scaled, tolerance, floor)
+    _flag_opposed(flagged, scaled, tolerance, None if last is None else last / np.sqrt(ROWS))
+    for _ in range(_SPECTRA):
+        _flag_along_spectrum(flagged, scaled, tolerance, floor)
+    return dict(sorted(flagged.items()))
+
+
+def _checked(sketches: Reals, bound: float | Reals, tolerance: int, last: Reals | None) -> Reals:
+    bounds: Reals = np.broadcast_to(np.asarray(bound, np.float64), sketches.shape[:1])
+    if sketches.ndim != 2 or not sketches.size or (last is not None and last.shape != sketches.shape[1:]):
+        raise CallerFault(Refusal.MALFORMED, "sketches are rows, and the last change's sketch is one more")
+    if not np.isfinite(sketches).all() or (last is not None and not np.isfinite(last).all()):
+        raise CallerFault(Refusal.NOT_FINITE, "a sketch contains a value that is not finite")
+    if not (np.isfinite(bounds).all() and (bounds > 0).all() and tolerance >= 0):
+        raise CallerFault(
+            Refusal.OUT_OF_RANGE, "a filter has a positive bound and bears no fewer than 0 nodes"
+        )
+    return bounds
+
+
+def _flag_distant(flagged: dict[int, str], scaled: Reals, tolerance: int, floor: float) -> None:
+    rest = _unflagged(flagged, len(scaled))
+    bad = max(0, tolerance - len(flagged))
+    nearest = len(rest) - bad - 1
+    if nearest < 1:
+        return
+    gram = scaled[rest] @ scaled[rest].T
+    own = np.diagonal(gram)
+    distances = np.sqrt(np.maximum(own[:, None] + own[None, :] - 2 * gram, 0.0))
+    np.fill_diagonal(distances, np.inf)
+    scores = np.sort(distances, axis=1)[:, :nearest].mean(axis=1)
+    _flag_furthest(flagged, rest, scores - np.median(scores), (_FAR, floor, bad), DISTANCE)
+
+
+def _flag_opposed(flagged: dict[int, str], scaled: Reals, tolerance: int, last: Reals | None) -> None:
+    rest = _unflagged(flagged, len(scaled))
+    learnt = scaled[rest].sum(axis=0) if last is None else last
+    lengths = np.linalg.norm(scaled[rest], axis=1) * np.linalg.norm(learnt)
+    opposed = rest[scaled[rest] @ learnt < _AGAINST * lengths]
+    # Where more than f are against it, what was learnt last is the likelier culprit.
+    if len(flagged) + len(opposed) <= tolerance:
+        flagged.update(dict.fromkeys((int(place) for place in opposed), DIRECTION))
+
+
+def _flag_along_spectrum(flagged: dict[int, str], scaled: Reals, tolerance: int, floor: float) -> None:
+    rest = _unflagged(flagged, len(scaled))
+    bad = max(0, tolerance - len(flagged))
+    if len(rest) < 2 or not bad:
+        return
+    longest = np.linalg.svd(scaled[rest], full_matrices=False)[2][0]
+    along = scaled[rest] @ longest
+    _flag_furthest(flagged, rest, np.abs(along - np.median(along)), (_ALONG, floor, bad), SPECTRUM)
+
+
+def _flag_furthest(
+    flagged: dict[int, str],
+    places: NDArray[np.intp],
+    excess: Reals,
+    limits: tuple[float, float, int],
+    test: str,
+) -> None:
+    """Flag the places whose excess over the median is beyond a number of MADs: the furthest, at most `most`."""
+    factor, floor, most = limits
+    factor *= max(1.0, np.sqrt(_LARGE / len(places)))
+    spread = max(_NORMAL_MAD * float(np.median(np.abs(excess))), floor)
+    for place in _furthest_first(excess):
+        if excess[place] <= factor * spread or not most:
+            return
+        flagged[int(places[place])] = test
+        most -= 1
+
+
+def _furthest_first(excess: Reals) -> Iterator[int]:
+    """Places by falling excess; of equals the first comes first."""
+    yield from (int(place) for place in np.argsort(-excess, kind="stable"))
+
+
+def _unflagged(flagged: dict[int, str], count: int) -> NDArray[np.intp]:
+    return np.array([place for place in range(count) if place not in flagged], np.intp)

@@ -1,0 +1,1 @@
+"""Differential privacy at the enclave: the noise, what it costs, and what was spent already."""

@@ -1,0 +1,167 @@
+"""Settings of aggregation: strategy, robust rule, server, and the numbers of a round."""
+
+from crimson_governance.changes.knob import Knob, or_none, yes_or_no
+from crimson_governance.figures import micro_in_words, share_in_words
+from crimson_governance.vocabulary import counted, listed
+
+_bits = "{} bits".format
+
+AGGREGATION: tuple[Knob, ...] = (
+    Knob("strategy", lambda r, _: r.strategy, str, "", "the released model is computed in another way"),
+    Knob(
+        "alternatives",
+        lambda r, _: listed(r.alternatives, "none"),
+        str,
+        "",
+        "operators choose among other strategies",
+    ),
+    Knob("loss", lambda r, _: r.loss, str, "", "the sites minimise something else"),
+    Knob("robust rule", lambda r, _: r.robust_rule, str, "", "bad updates are looked for in another way"),
+    Knob(
+        "robust tolerance",
+        lambda r, _: r.robust_tolerance,
+        str,
+        "more bad nodes are to be borne; more good values are left out",
+        "fewer bad nodes are borne",
+    ),
+    Knob(
+        "mixing",
+        lambda r, _: r.mixing,
+        yes_or_no,
+        "values are averaged with their nearest neighbours before the rule",
+        "the rule sees values as they are",
+    ),
+    Knob(
+        "radius",
+        lambda r, _: r.radius_micro,
+        micro_in_words,
+        "values further from the last change count whole",
+        "values further from the last change are pulled in",
+    ),
+    Knob(
+        "clip in the enclave",
+        lambda r, _: r.enclave_clip,
+        yes_or_no,
+        "the enclave shortens long updates itself",
+        "each node alone sees to it that its update is short enough",
+    ),
+    Knob(
+        "server learning rate",
+        lambda r, _: r.server.rate_micro,
+        micro_in_words,
+        "each round moves the model further",
+        "each round moves the model less",
+    ),
+    Knob(
+        "server momentum",
+        lambda r, _: r.server.momentum_micro,
+        micro_in_words,
+        "earlier rounds count for longer",
+        "earlier rounds count for less long",
+    ),
+    Knob(
+        "second moment decay",
+        lambda r, _: r.server.second_micro,
+        micro_in_words,
+        "each coordinate's step is fitted to more rounds",
+        "each coordinate's step is fitted to fewer rounds",
+    ),
+    Knob(
+        "adaptivity",
+        lambda r, _: r.server.adaptivity_micro,
+        micro_in_words,
+        "coordinates are treated more alike, and steps are shorter",
+        "coordinates are treated less alike, and steps are longer",
+    ),
+    Knob(
+        "weight decay",
+        lambda r, _: r.server.decay_micro,
+        micro_in_words,
+        "parameters are held closer to 0",
+        "parameters are freer",
+    ),
+    Knob(
+        "clip",
+        lambda r, _: r.numbers.clip_micro,
+        micro_in_words,
+        "one site's update may be longer: it can move the model further, and a bad one does more harm",
+        "longer updates are shortened to this: a bad one does less harm, and learning may slow down",
+    ),
+    Knob(
+        "weight cap",
+        lambda r, _: r.numbers.weight_cap,
+        str,
+        "a large site may count for more",
+        "a large site counts for less",
+    ),
+    Knob(
+        "least cohort",
+        lambda r, _: r.numbers.min_cohort,
+        str,
+        "each site hides among more others; fewer may drop out of a round",
+        "a sum may be opened over fewer sites: each hides among fewer others",
+    ),
+    Knob(
+        "corrupt share",
+        lambda r, _: r.numbers.corrupt,
+        share_in_words,
+        "more colluding nodes are allowed for; fewer may drop out of a round",
+        "fewer colluding nodes are allowed for; more may drop out of a round",
+    ),
+    Knob(
+        "dropout share",
+        lambda r, _: r.numbers.dropout,
+        share_in_words,
+        "rounds above 128 nodes survive more dropouts and send more",
+        "rounds above 128 nodes survive fewer dropouts and send less",
+    ),
+    Knob(
+        "bucket size",
+        lambda r, _: r.numbers.bucket_size,
+        lambda value: "the whole cohort" if value is None else counted(value, "node"),
+        "the enclave sees other sums than before: smaller buckets show more of each site",
+        "the enclave sees other sums than before: smaller buckets show more of each site",
+    ),
+    Knob(
+        "value bits",
+        lambda r, _: r.numbers.value_bits,
+        _bits,
+        "updates are rounded less",
+        "updates are rounded more",
+    ),
+    Knob(
+        "ring bits",
+        lambda r, _: r.numbers.ring_bits,
+        _bits,
+        "nodes send more bytes",
+        "nodes send fewer bytes",
+    ),
+    Knob(
+        "slices",
+        lambda r, _: r.numbers.slices,
+        str,
+        "the vector is cut into more parts",
+        "the vector is cut into fewer parts",
+    ),
+    Knob(
+        "cap on steps",
+        lambda r, _: r.numbers.steps_cap,
+        str,
+        "a site may claim more steps, and count for more",
+        "a site may claim fewer steps",
+    ),
+    Knob(
+        "base",
+        lambda r, _: r.base,
+        or_none(str),
+        "rounds start from another model",
+        "rounds start from another model",
+    ),
+    Knob(
+        "first artifact",
+        lambda r, _: r.initial_digest.hex()[:16],
+        str,
+        "",
+        "refused: a model keeps what it started from; give the new model a new name",
+    ),
+)
