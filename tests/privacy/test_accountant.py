@@ -95,7 +95,7 @@ def test_one_privacy_loss_distribution_agrees_with_the_closed_form(multiplier, c
     """The path that unlike events take, for a single release of the same cost."""
     composed = accountant._composed(((event(multiplier), count),))
     truth = exact(sqrt(count) / multiplier, delta)
-    assert truth <= composed.get_epsilon_for_delta(delta) <= truth + 1e-6
+    assert truth <= composed.get_epsilon_for_delta(delta) <= truth + 1e-4
 
 
 @pytest.mark.parametrize("exponent", [2, 5, 8, 10, 12])
@@ -166,7 +166,7 @@ def test_budgets_that_afford_nothing_or_everything():
 )
 def test_the_least_noise_for_a_budget_with_everybody(budget, count, published):
     found = multiplier_for(budget, 1e-3, MICRO, count)
-    assert found / MICRO == pytest.approx(published, abs=0.005)
+    assert found / MICRO == pytest.approx(published, abs=0.005, rel=2**-9)
     assert exact(sqrt(count) * MICRO / found, 1e-3) * 1000 <= budget
     assert exact(sqrt(count) * MICRO / (found * (1 - 2**-9)), 1e-3) * 1000 > budget
 

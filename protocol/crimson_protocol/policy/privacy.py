@@ -27,7 +27,8 @@ def sensitivity_micro(rules: ModelRules) -> int:
     A node's encoded vector is within one quantum a lane of a vector of norm 2^value_bits, so leaving the node out
     moves the sum by at most 2^value_bits + sqrt(d). One record moves a node's clipped sum by the record's clip, since
     projecting on a ball does not expand; rounding, taken with the same random bits, adds less than one quantum a
-    lane, and float32 less than one in all. Cutting a bucket's projected sum to integers adds sqrt(d) once more.
+    lane. The node computes the projection's factor in float32, to 2^-16 of itself: 2^(value_bits - 15) quanta and one
+    more cover that and the vector's own float32. Cutting a bucket's projected sum to integers adds sqrt(d) once more.
     """
     privacy = _privacy(rules)
     numbers = rules.numbers
@@ -36,7 +37,8 @@ def sensitivity_micro(rules: ModelRules) -> int:
         bound = MICRO << numbers.value_bits
     else:
         scaled = privacy.record_clip_micro * MICRO << numbers.value_bits
-        bound = -(-scaled // numbers.clip_micro) + MICRO
+        inexact = MICRO + (MICRO << max(0, numbers.value_bits - 15))
+        bound = -(-scaled // numbers.clip_micro) + inexact
     return bound + rounding + (rounding if rules.enclave_clip else 0)
 
 
