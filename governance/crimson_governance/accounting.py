@@ -60,8 +60,9 @@ def afforded(rules: ModelRules) -> int:
 
 
 def overspent(rules: ModelRules) -> str | None:
-    """U21: why the promised releases cannot be made, or None. Only an accountant can tell, so the protocol's own rules
-    do not: the enclave refuses the release that would exceed the budget, and governors never sign such a promise."""
+    """U21: why the promised releases cannot be made, or None. It takes an accountant, so the protocol's rules do not
+    tell: governors never sign such a promise, and an enclave does not start under one.
+    """
     privacy = rules.privacy
     if privacy is None or event_of(rules) is None:
         return None

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crimson_protocol.artifact import Artifact
-from crimson_protocol.crypto.labels import PREFIX
+from crimson_protocol.crypto.labels import INITIAL
 from crimson_protocol.policy.plan import TRAINED, TrainingPlan
 from crimson_protocol.wire import cbor
-
-INITIAL = PREFIX + "initial"
 
 
 def initial_parameters(plan: TrainingPlan, name: str) -> NDArray[np.float32]:

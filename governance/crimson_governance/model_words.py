@@ -46,9 +46,7 @@ def robust_words(rules: ModelRules, figures: RobustFigures | None) -> list[str]:
             f"{figures.most} could be borne, and a policy that asks for more is refused."
         )
     if rules.robust_rule == "sketch-filter":
-        sentences.append(
-            "A node that is left out is told nothing of it: its update is in no sum of that round."
-        )
+        sentences.append("The verdict names who is left out, and their updates are in no sum of that round.")
     return sentences
 
 
@@ -63,7 +61,7 @@ def sketch_words(rules: ModelRules, figures: SketchFigures | None) -> list[str]:
         f"{figures.share_micro / MICRO:.4f} of an update each time.",
         f"That adds up and never goes back: {warned:.2f} is reached in round {figures.warned_round}, and after round "
         f"{figures.last_round} a sketch would show more than {limit:.2f}, and is refused.",
-        "Nodes that the filter flags are left out of the round.",
+        "Nodes that the filter flags are left out of the round, honest ones among them now and then.",
     ]
 
 
@@ -83,8 +81,8 @@ def budget_words(rules: ModelRules, figures: BudgetFigures | None) -> list[str]:
         clip = micro_in_words(rules.privacy.record_clip_micro)
         sentences.append(
             f"Each record takes part in a round with probability {share}, secretly; its share is at most {clip} long, "
-            f"and the sum is divided by {rules.privacy.divisor}, a public number. A patient with several rows is "
-            "protected less, row by row."
+            f"and the sum is divided by {rules.privacy.divisor}, a public number, in place of a mean. A patient with "
+            "several rows is protected less, row by row."
         )
     where = "to each bucket's sum" if rules.privacy.noise_per_bucket else "once, to what is released"
     sentences.append(

@@ -62,7 +62,7 @@ def test_the_examples_that_init_writes_are_sound(tmp_path, capfd):
     for path in (tmp_path / "policies/examples").iterdir():
         path.rename(tmp_path / "policies/models" / path.name)
     answer = run(capfd, "lint", tmp_path / "policies")
-    assert answer.code == 0 and len(answer.data["models"]) == 3
+    assert answer.code == 0 and len(answer.data["models"]) == 4
 
 
 def test_init_without_keys_names_what_is_missing_and_governors_make_their_own(tmp_path, capfd):
@@ -438,9 +438,17 @@ def test_show_gives_the_facts_and_no_keys_to_forge(source, capfd):
     assert "site-5" in capfd.readouterr().out
 
 
+def test_the_budget_of_the_example_is_what_it_says(tmp_path, capfd):
+    found = {item["model"]: item for item in run(capfd, "lint", ROOT / "policies").data["models"]}
+    budget = found["hazard"]["privacy"]
+    assert (budget["unit"], budget["releases"], budget["epsilon_thousandths"]) == ("record", 200, 4000)
+    assert budget["afforded"] >= 200 and budget["costs"][-1][1] <= 4000
+    assert budget["noise_to_signal"] < 0.1
+
+
 def test_the_example_federation_is_sound(capfd):
     answer = run(capfd, "lint", ROOT / "policies")
-    assert answer.code == 0 and len(answer.data["models"]) == 3
+    assert answer.code == 0 and len(answer.data["models"]) == 4
 
 
 @pytest.mark.parametrize("path", ["nowhere", "README.md"])

@@ -4,7 +4,12 @@ from importlib.resources import files
 from string import Template
 
 ACCESS, SCHEMA = "access.cedar", "access.cedarschema"
-EXAMPLES = ("examples/survival.moments.yaml", "examples/survival.yaml", "examples/survival.score.yaml")
+EXAMPLES = (
+    "examples/survival.moments.yaml",
+    "examples/survival.yaml",
+    "examples/survival.score.yaml",
+    "examples/hazard.yaml",
+)
 
 
 def template(name: str) -> str:

@@ -29,6 +29,7 @@ BUCKETS = PREFIX + "buckets"
 NONCE = PREFIX + "graph-nonce"
 MODEL = PREFIX + "model"
 SKETCH = PREFIX + "sketch"
+INITIAL = PREFIX + "initial"
 
 # Commitments.
 ROOT_COMMITMENT = PREFIX + "commit-root"
