@@ -1,13 +1,11 @@
 """Writes the policy of a simulated federation, which governs itself."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
-import numpy as np
-
 from crimson_enclave.privacy.accountant import multiplier_for
+from crimson_governance.initial import initial_parameters
 from crimson_governance.templates import template
 from crimson_node.learning.local_steps import normalisation
 from crimson_node.learning.plan import MICRO, TRAINED, Levels, TrainingPlan
@@ -227,10 +225,8 @@ def _steps_cap(plan: TrainingPlan, facts: PublicFacts) -> int:
 
 
 def initial_artifact(plan: TrainingPlan) -> bytes:
-    """The model before anything was learnt: zeros, or random weights for a network."""
-    if plan.task in TRAINED and plan.hidden:
-        return Artifact.of(plan.hazard.initial(os.urandom).astype(np.float32)).to_bytes()
-    return Artifact.of(np.zeros(plan.parameters, np.float32)).to_bytes()
+    """The model before anything was learnt, as a federation's governors would compile it."""
+    return Artifact.of(initial_parameters(plan, MODEL)).to_bytes()
 
 
 def roster(names: Sequence[str], keys: Sequence[SiteKeys]) -> tuple[RosterEntry, ...]:

@@ -60,6 +60,8 @@ def test_two_policies_under_one_serial_are_refused(federation):
     one = federation()
     one.start(0)
     one.relay.wait(lambda: one.running[0].said("endorsed"))
+    # It says so before its word is out.
+    one.relay.wait(lambda: "endorsements" in left(one.relay, 0))
     one.relay.signed_policy = one.homes.signed(federation="another")
     one.relay.requests.clear()
     one.relay.call(MOMENTS)
@@ -133,6 +135,8 @@ def test_a_second_instance_of_one_epoch_is_refused(federation):
     one = federation()
     one.start(0)
     one.relay.wait(lambda: one.running[0].said("endorsed"))
+    # It says so before its word is out.
+    one.relay.wait(lambda: "endorsements" in left(one.relay, 0))
     one.relay.epoch -= 1
     one.relay.start_enclave()
     one.relay.requests.clear()
