@@ -141,7 +141,10 @@ def test_killed_at_random_moments(six):
         victim.process.kill()
         assert victim.killed()
         hurry(relay, 0.3)
-        assert relay.wait_over(round_) == "released"
+        # Exact sums on one model keep their cohort (9.7): where an earlier round counted the victim, one without it
+        # ends without a release.
+        over = relay.wait_over(round_)
+        assert over == "released" or (over, round_.code) == ("aborted", "survivors-changed")
     hurry(relay, None)
     last = Victim(home)
     round_ = relay.call(MOMENTS)

@@ -166,3 +166,7 @@ def test_too_few_vectors_end_the_attempt_before_anybody_shows_a_sketch(federatio
     federation.close()
     assert federation.session.state.code is Refusal.COHORT_TOO_SMALL
     assert federation.session.accounts.sketched == {}
+
+
+def test_no_text_shows_what_was_sketched():
+    assert repr(SketchedUpdate(12345, b"secret")) == "SketchedUpdate()"

@@ -44,11 +44,17 @@ def draw(rules: ModelRules, sizes: Sequence[int], entropy: Entropy) -> Noise | N
     if rules.privacy.noise_per_bucket:
         rows = [rounded_gaussian(sigma, count, entropy) for _ in sizes]
         return Noise(np.array(rows), 1)
-    scale = lcm(*sizes) if compares(rules) else 1
-    if scale > MOST_SCALED:
-        raise PeerFault(Refusal.OUT_OF_RANGE, "the open buckets' sizes are too unlike to be compared exactly")
+    scale = common_scale(sizes) if compares(rules) else 1
     widened = sigma * scale / min(sizes) if compares(rules) else sigma
     return Noise(rounded_gaussian(widened, count, entropy).reshape(1, count), scale)
+
+
+def common_scale(sizes: Sequence[int]) -> int:
+    """The least common multiple of bucket sizes, or PeerFault(OUT_OF_RANGE) where scaled sums might overflow."""
+    scale = lcm(*sizes)
+    if scale > MOST_SCALED:
+        raise PeerFault(Refusal.OUT_OF_RANGE, "the open buckets' sizes are too unlike to be compared exactly")
+    return scale
 
 
 def compares(rules: ModelRules) -> bool:

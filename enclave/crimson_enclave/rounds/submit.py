@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from crimson_enclave.aggregation.releasable import refuse_unreleasable
 from crimson_enclave.opening import pair_box
 from crimson_enclave.state import Aborted, Confirming, Sketched, Sketching, Spool, Submitting
 from crimson_protocol.crypto.labels import PAIR_COMMITMENT
@@ -136,7 +137,8 @@ def verdict_of(
     only: frozenset[int] | None = None,
     convictions: tuple[bytes, ...] = (),
 ) -> Judged | Aborted:
-    """Step 8: the verdict that accepts as many of the candidates as it may, judged as every node will judge it."""
+    """Step 8: the verdict that accepts as many of the candidates as it may, judged as every node will judge it, and by
+    whether its open buckets can become a release."""
     agreement = frozen.dealt.agreement
     accepted = acceptable(agreement, candidates)
     if only is not None and accepted != only:
@@ -151,6 +153,15 @@ def verdict_of(
         convictions=convictions,
     )
     try:
-        return judge(frozen, verdict)
+        judged = judge(frozen, verdict)
+        refuse_unreleasable(agreement.terms.rules, open_sizes(judged))
     except PeerFault as fault:
         return Aborted(agreement.terms, fault.code, (), again=True)
+    return judged
+
+
+def open_sizes(judged: Judged) -> list[int]:
+    """How many accepted nodes each open bucket has, in the buckets' order."""
+    accepted, closed = set(judged.verdict.accepted), set(judged.verdict.closed)
+    buckets = judged.agreement.graph.buckets
+    return [len(accepted & set(bucket)) for place, bucket in enumerate(buckets) if place not in closed]

@@ -1,6 +1,6 @@
 """Round 4, between freeze and verdict: a node's sketch of the very vector that is frozen (steps 7a and 7b)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from crimson_protocol.wire.records import BytesUpTo, Digest, NodeIndex, Record, UInt
@@ -22,5 +22,5 @@ class Sketch(Record):
 class SketchedUpdate(Record):
     """Content of a Sketch box: the weight lane as it was encoded, and the sketch as little-endian int64."""
 
-    weight: Annotated[int, UInt(2**32)]
-    values: Annotated[bytes, BytesUpTo(8 * MAX_SKETCH)]
+    weight: Annotated[int, UInt(2**32)] = field(repr=False)
+    values: Annotated[bytes, BytesUpTo(8 * MAX_SKETCH)] = field(repr=False)
