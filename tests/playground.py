@@ -37,12 +37,12 @@ from crimson_protocol.policy.document import (
     EvidenceRules,
     ModelRules,
     Policy,
-    PrivacyRules,
     RosterEntry,
     ServerRules,
     SketchRules,
 )
 from crimson_protocol.policy.privacy import noise_for
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.policy.update import Trust, update
 from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.secret.envelopes import sign_message
@@ -159,7 +159,7 @@ def sketched_parties(nodes: int, seed: object = 0, **changes: object) -> "Partie
 def private_parties(nodes: int, releases: int = 3, seed: object = 0, **changes: object) -> "Parties":
     """Parties whose one model affords `releases` of one node's privacy, at epsilon 4 and delta 10^-5."""
     knobs = {"parameters": 8, "counters": 0, "weight_cap": 1, "value_bits": 16, **changes.pop("knobs", {})}
-    privacy = PrivacyRules("node", 4000, 5, 1_000_000, 0, 0, releases, 0, "node")
+    privacy = PrivacyRules("node", 4000, 5, 1_000_000, 0, 0, releases, "release", "node")
     rules = default_rules(default_numbers(nodes, **knobs), privacy=privacy, **changes)
     multiplier = multiplier_for(4000, 1e-5, 1_000_000, releases)
     numbers = replace(rules.numbers, noise_micro=noise_for(rules, multiplier))

@@ -9,8 +9,9 @@ from crimson_enclave.privacy.ledger import Ledger
 from crimson_enclave.sealed.record import Charge
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.exposure import exposure_micro, refuse_exposure, sketched_round
-from crimson_protocol.policy.document import ModelRules, Policy, PrivacyRules
+from crimson_protocol.policy.document import ModelRules, Policy
 from crimson_protocol.policy.privacy import adjacency, multiplier_micro
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.receipt import PrivacyCharge
 from crimson_protocol.refusal import Refusal
 
@@ -44,7 +45,9 @@ class Accounts:
             return self, None
         self._refuse_over_budget(rules, privacy)
         model, event, exponent = rules.model, event_of(rules), privacy.delta_exponent
-        ledger = self.ledger.after(Charge(model, *place, event.multiplier_micro, event.sampling_micro))
+        ledger = self.ledger.after(
+            Charge(model, *place, event.multiplier_micro, event.sampling_micro, privacy.steps)
+        )
         charge = PrivacyCharge(
             unit=privacy.unit,
             adjacency=adjacency(privacy),
@@ -61,7 +64,7 @@ class Accounts:
             text = f"{rules.model}: all {privacy.releases} releases are charged"
             raise PolicyRefusal(Refusal.BUDGET_EXHAUSTED, text)
         budget, exponent = privacy.epsilon_thousandths, privacy.delta_exponent
-        self.ledger.refuse_over_budget(rules.model, event_of(rules), budget, exponent)
+        self.ledger.refuse_over_budget(rules.model, event_of(rules), privacy.steps, budget, exponent)
 
     def shown(self, rules: ModelRules) -> "Accounts":
         """The accounts once sketches of a round's updates are asked for."""
@@ -91,7 +94,7 @@ def refuse_broken_promises(policy: Policy) -> None:
     for rules in policy.models:
         if rules.privacy is not None:
             privacy, event = rules.privacy, event_of(rules)
-            spent = epsilon_thousandths({event: privacy.releases}, privacy.delta_exponent)
+            spent = epsilon_thousandths({event: privacy.releases * privacy.steps}, privacy.delta_exponent)
             if spent > privacy.epsilon_thousandths:
                 text = f"{rules.model}: {privacy.releases} releases cost epsilon {spent / 1000}"
                 raise PolicyRefusal(
@@ -100,6 +103,6 @@ def refuse_broken_promises(policy: Policy) -> None:
 
 
 def event_of(rules: ModelRules) -> Event:
-    """What one release of a private model is, for the accountant."""
+    """What one release of a private model is, or one of its steps, for the accountant."""
     sampling = rules.privacy.sampling_micro if rules.privacy else 0
     return Event(multiplier_micro(rules), sampling)

@@ -10,35 +10,39 @@ from crimson_enclave.privacy.accountant import (
     releases_afforded,
 )
 from crimson_protocol.policy.combinations import MAX_DELTA_EXPONENT, MAX_EPSILON, MIN_DELTA_EXPONENT
-from crimson_protocol.policy.document import MICRO, ModelRules, PrivacyRules
-from crimson_protocol.policy.privacy import multiplier_micro, noise_for
+from crimson_protocol.policy.document import MICRO, ModelRules
+from crimson_protocol.policy.privacy import multiplier_micro, with_noise
+from crimson_protocol.policy.privacy_rules import LEAST_STEP_MULTIPLIER, PrivacyRules
 
 
 def with_least_noise(rules: ModelRules) -> ModelRules:
     """The rules with the least noise, or up to a thousandth more, that keeps their promised releases within the budget.
 
-    Unchanged where no noise can be computed because a setting is unsound. Takes seconds where records are sampled.
-    Raises CallerFault where no noise is enough.
+    Nodes add no less than half a record clip in a step. Unchanged where no noise can be computed because a setting is
+    unsound. Takes seconds where records are sampled. Raises CallerFault where no noise is enough.
     """
     privacy = rules.privacy
     if privacy is None or not privacy.releases or not _computable(rules):
         return rules
     budget, delta = privacy.epsilon_thousandths, 10.0**-privacy.delta_exponent
-    multiplier = multiplier_for(budget, delta, privacy.sampling_micro, privacy.releases)
-    return replace(rules, numbers=replace(rules.numbers, noise_micro=noise_for(rules, multiplier)))
+    multiplier = multiplier_for(budget, delta, privacy.sampling_micro, privacy.releases * privacy.steps)
+    return with_noise(rules, max(multiplier, LEAST_STEP_MULTIPLIER) if privacy.at_nodes else multiplier)
 
 
 def with_releases(rules: ModelRules) -> ModelRules:
     """The rules with as many releases as their noise affords; unchanged where that could not be computed."""
-    if rules.privacy is None or not rules.numbers.noise_micro or not _computable(rules):
+    if rules.privacy is None or event_of(rules) is None:
         return rules
     return replace(rules, privacy=replace(rules.privacy, releases=afforded(rules)))
 
 
 def event_of(rules: ModelRules) -> Event | None:
-    """What one release is charged as; None for a model without a budget, or with settings that protect nobody."""
+    """What one release is charged as, or each of its steps; None for a model without a budget, or with settings that
+    protect nobody."""
     privacy = rules.privacy
-    if privacy is None or not rules.numbers.noise_micro or not _computable(rules):
+    if privacy is None or not _computable(rules):
+        return None
+    if not (privacy.step_multiplier_micro if privacy.at_nodes else rules.numbers.noise_micro):
         return None
     return Event(min(multiplier_micro(rules), MAX_MULTIPLIER_MICRO), privacy.sampling_micro)
 
@@ -48,7 +52,7 @@ def cost(rules: ModelRules, releases: int) -> int:
     event = event_of(rules)
     if event is None or rules.privacy is None:
         return 0
-    return epsilon_thousandths({event: releases}, rules.privacy.delta_exponent)
+    return epsilon_thousandths({event: releases * rules.privacy.steps}, rules.privacy.delta_exponent)
 
 
 def afforded(rules: ModelRules) -> int:
@@ -56,7 +60,8 @@ def afforded(rules: ModelRules) -> int:
     event, privacy = event_of(rules), rules.privacy
     if event is None or privacy is None:
         return 0
-    return releases_afforded(event, privacy.epsilon_thousandths, 10.0**-privacy.delta_exponent)
+    steps = releases_afforded(event, privacy.epsilon_thousandths, 10.0**-privacy.delta_exponent)
+    return steps // privacy.steps
 
 
 def overspent(rules: ModelRules) -> str | None:
@@ -84,6 +89,7 @@ def _computable(rules: ModelRules) -> bool:
         and MIN_DELTA_EXPONENT <= privacy.delta_exponent <= MAX_DELTA_EXPONENT
         and 0 < privacy.sampling_micro <= MICRO
         and numbers.clip_micro > 0
+        and privacy.steps > 0
         and not _without_record_clip(privacy)
     )
 

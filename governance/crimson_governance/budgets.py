@@ -6,8 +6,9 @@ from math import sqrt
 
 from crimson_governance.accounting import afforded, cost
 from crimson_governance.figures import decimal_in_words
-from crimson_protocol.policy.document import MICRO, ModelRules, Policy, PrivacyRules
+from crimson_protocol.policy.document import MICRO, ModelRules, Policy
 from crimson_protocol.policy.privacy import adjacency, charged_unit, multiplier_micro
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 
 SHOWN_RELEASES = (1, 10, 50)
 UNBOUNDED_EPSILON = 1_000_000
@@ -77,12 +78,15 @@ def noise_share(rules: ModelRules, nodes: int) -> Fraction | float:
     `nodes` in full buckets.
 
     One draw on the sum: 1 / n. One draw on ordered bucket means of s nodes, 2f of B left out: 1 / (s (B - 2f)). A draw
-    per bucket: sqrt(B) / n where the buckets are averaged, and 1 / s on each value that any other rule compares.
+    per bucket: sqrt(B) / n where the buckets are averaged, and 1 / s on each value that any other rule compares. A draw
+    at each node: 1 / sqrt(n), or 1 / sqrt(s) on each value that a rule compares.
     """
     size = rules.numbers.bucket_size or nodes
     buckets = max(1, nodes // size)
-    per_bucket = bool(rules.privacy and rules.privacy.noise_per_bucket)
-    if per_bucket:
+    where = rules.privacy.noise if rules.privacy else "release"
+    if where == "nodes":
+        return 1 / sqrt(nodes if rules.robust_rule in AVERAGED else size)
+    if where == "buckets":
         return sqrt(buckets) / nodes if rules.robust_rule in AVERAGED else Fraction(1, size)
     if rules.robust_rule not in ORDERED:
         return Fraction(1, nodes)
@@ -93,8 +97,12 @@ def noise_share(rules: ModelRules, nodes: int) -> Fraction | float:
 def noise_to_signal(rules: ModelRules, privacy: PrivacyRules, nodes: int) -> float:
     """sigma sqrt(d) / (clip n) for a plain mean: beyond 1 the noise is longer than any mean update can be.
 
-    Where records are protected the mean is over the public divisor, and each record's share is at most its clip.
+    Where records are protected the mean is over the public divisor, and each record's share is at most its clip. Noise
+    at the nodes is that of all local steps, as if they were plain ones, beside what all their records could do.
     """
+    if privacy.at_nodes:
+        of_a_sum = privacy.step_multiplier_micro / MICRO * sqrt(rules.numbers.parameters)
+        return of_a_sum * float(noise_share(rules, nodes)) / sqrt(privacy.steps) / privacy.divisor
     deviation = rules.numbers.noise_micro / MICRO * float(noise_share(rules, nodes))
     length = deviation * sqrt(rules.numbers.parameters)
     if privacy.unit == "record":
@@ -103,7 +111,7 @@ def noise_to_signal(rules: ModelRules, privacy: PrivacyRules, nodes: int) -> flo
 
 
 def _records(privacy: PrivacyRules) -> int:
-    """Records that the policy counts with: the divisor is their expected number in a sample."""
+    """Records that the policy counts with: the divisor is their expected number in a sample, of all or of a site."""
     return privacy.divisor * MICRO // privacy.sampling_micro
 
 

@@ -6,6 +6,12 @@ from crimson_governance.vocabulary import ROBUST_RULES, STRATEGIES, counted, lis
 from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, EXPOSURE_WARNING_MICRO
 from crimson_protocol.policy.document import MICRO, ModelRules, ServerRules
 
+NOISE_ENTERS = {
+    "release": "once, to what is released",
+    "buckets": "to each bucket's sum",
+    "nodes": "by every site in every local step",
+}
+
 
 def strategy_words(rules: ModelRules) -> list[str]:
     """What becomes of the updates, and what an operator may choose instead."""
@@ -79,14 +85,20 @@ def budget_words(rules: ModelRules, figures: BudgetFigures | None) -> list[str]:
     if rules.privacy.unit == "record":
         share = micro_in_words(figures.sampling_micro)
         clip = micro_in_words(rules.privacy.record_clip_micro)
+        when, sum_ = ("local step", "a site's sum") if rules.privacy.at_nodes else ("round", "the sum")
         sentences.append(
-            f"Each record takes part in a round with probability {share}, secretly; its share is at most {clip} long, "
-            f"and the sum is divided by {rules.privacy.divisor}, a public number, in place of a mean. A patient with "
+            f"Each record takes part in a {when} with probability {share}, secretly; its share is at most {clip} long, "
+            f"and {sum_} is divided by {rules.privacy.divisor}, a public number, in place of a mean. A patient with "
             "several rows is protected less, row by row."
         )
-    where = "to each bucket's sum" if rules.privacy.noise_per_bucket else "once, to what is released"
     sentences.append(
-        f"Noise is added {where}, {micro_in_words(figures.multiplier_micro)} times what one {figures.unit} can do. "
+        f"Noise is added {NOISE_ENTERS[rules.privacy.noise]}, {micro_in_words(figures.multiplier_micro)} times what "
+        f"one {figures.unit} can do. "
         f"On the mean it is {figures.noise_to_signal:.3g} times as long as the most that an update can be."
     )
+    if rules.privacy.at_nodes:
+        sentences.append(
+            f"A release takes {counted(rules.privacy.steps, 'local step')}, and each of them is charged. Records are "
+            "protected from the enclave too, and any filter may follow."
+        )
     return sentences

@@ -62,10 +62,13 @@ def _privacy(rules: ModelRules, nodes: int) -> dict[str, Any] | None:
         "adjacency": adjacency(privacy),
         "delta": 10.0**-exponent,
         "budget": privacy.epsilon_thousandths / 1000,
+        "noise": privacy.noise,
+        "charged_steps": privacy.steps,
         "noise_multiplier": event.multiplier_micro / 1e6,
         "sampling": event.sampling_micro / 1e6,
         "epsilon_after": {
-            str(count): epsilon_thousandths({event: count}, exponent) / 1000 for count in after
+            str(count): epsilon_thousandths({event: count * privacy.steps}, exponent) / 1000
+            for count in after
         },
         "rounds_afforded": privacy.releases,
         "noise_to_signal": round(noise_to_signal(rules, nodes), 4),
@@ -147,5 +150,7 @@ def _privacy_rows(table: Table, privacy: dict[str, Any] | None) -> None:
     for count, epsilon in privacy["epsilon_after"].items():
         table.add_row(f"epsilon after {count}", f"{epsilon:.3f}", terms)
     table.add_row("budget", f"{privacy['budget']:g}", f"affords {privacy['rounds_afforded']} rounds")
+    where = {"release": "once, in the enclave", "nodes": "at each site, in every local step"}
+    table.add_row("noise multiplier", f"{privacy['noise_multiplier']:.3f}", where[privacy["noise"]])
     warning = " (more noise than signal)" if privacy["noise_to_signal"] > 1 else ""
     table.add_row("noise to clip", f"{privacy['noise_to_signal']:.2f}", f"on the mean update{warning}")

@@ -53,6 +53,7 @@ class TrainOptions:
     bucket_size: int | None = None
     sketch: int | None = None
     dp: str | None = None
+    dp_noise: str = "release"
     epsilon: float = 8.0
     delta: float = 1e-5
     attack: str | None = None
@@ -107,6 +108,10 @@ class TrainOptions:
     def _protection(self) -> Checks:
         return {
             "--dp": (self.dp in (None, "record", "node"), "give record or node"),
+            "--dp-noise": (
+                self.dp_noise == "release" or (self.dp_noise == "nodes" and self.dp == "record"),
+                "give release, or nodes beside --dp record: a site's own noise hides its records",
+            ),
             "--epsilon": (
                 isfinite(self.epsilon) and 1e-3 <= self.epsilon <= 100,
                 "give a number from 0.001 to 100",
@@ -124,8 +129,13 @@ class TrainOptions:
 
     @property
     def steps(self) -> int:
-        """Secure aggregations: with record-level privacy each is one gradient step."""
-        return self.rounds or (RECORD_ROUNDS if self.dp == "record" else ROUNDS)
+        """Secure aggregations: with record-level noise on the release each is one gradient step."""
+        return self.rounds or (RECORD_ROUNDS if self.one_step else ROUNDS)
+
+    @property
+    def one_step(self) -> bool:
+        """Whether a round is one gradient step over all sites' samples, noised once."""
+        return self.dp == "record" and self.dp_noise == "release"
 
     @property
     def penalty(self) -> float:

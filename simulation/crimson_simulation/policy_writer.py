@@ -1,10 +1,10 @@
 """Writes the policy of a simulated federation, which governs itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, sqrt
 
-from crimson_enclave.privacy.accountant import multiplier_for
+from crimson_governance.accounting import with_least_noise
 from crimson_governance.initial import initial_parameters
 from crimson_governance.templates import template
 from crimson_node.learning.local_steps import normalisation
@@ -20,12 +20,11 @@ from crimson_protocol.policy.document import (
     ModelRules,
     OperatorEntry,
     Policy,
-    PrivacyRules,
     RosterEntry,
     ServerRules,
     SketchRules,
 )
-from crimson_protocol.policy.privacy import noise_for
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.advertise import RoundNumbers
@@ -78,7 +77,7 @@ def training_plan(task: str, pooled: PooledData, options: TrainOptions, facts: P
         event_column=declaration.event_column,
         numeric=declaration.numeric,
         categorical=tuple(Levels(column, levels) for column, levels in declaration.categorical),
-        steps=options.local_steps,
+        steps=1 if options.one_step else options.local_steps,
         learning_rate_micro=round(rate * MICRO),
         l2_micro=round(options.penalty * MICRO),
         weights="equal" if options.dp else options.weights,
@@ -112,7 +111,7 @@ def model_rules(
         numbers=numbers,
         server=server_rules(options) if trained else ServerRules(),
         sketch=SketchRules(options.sketch, SKETCH_ROWS, 1) if trained and options.sketch else None,
-        privacy=_privacy(options, facts) if trained and options.dp else None,
+        privacy=_privacy(options, facts, nodes) if trained and options.dp else None,
         disclosures=_disclosures(numbers, options, trained=trained),
         plan=plan.to_bytes(),
         base=MODEL if plan.task.endswith("score") else None,
@@ -120,7 +119,7 @@ def model_rules(
     )
     if rules.privacy is None or reasons_against_noise(rules):
         return rules
-    return with_noise(rules)
+    return with_least_noise(rules)
 
 
 def reasons_against_noise(rules: ModelRules) -> bool:
@@ -128,27 +127,20 @@ def reasons_against_noise(rules: ModelRules) -> bool:
     return rules.loss == "cox-partial-likelihood" and bool(rules.privacy and rules.privacy.unit == "record")
 
 
-def with_noise(rules: ModelRules) -> ModelRules:
-    """The rules with the least noise that keeps all promised releases within the budget."""
-    privacy = rules.privacy
-    assert privacy is not None
-    delta = 10.0**-privacy.delta_exponent
-    multiplier = multiplier_for(privacy.epsilon_thousandths, delta, privacy.sampling_micro, privacy.releases)
-    return replace(rules, numbers=replace(rules.numbers, noise_micro=noise_for(rules, multiplier)))
-
-
-def _privacy(options: TrainOptions, facts: PublicFacts) -> PrivacyRules:
-    record = options.dp == "record"
+def _privacy(options: TrainOptions, facts: PublicFacts, nodes: int) -> PrivacyRules:
+    record, at_nodes = options.dp == "record", options.dp_noise == "nodes"
+    sampled = SAMPLING * facts.rows / (nodes if at_nodes else 1)
     return PrivacyRules(
         unit=options.dp or "node",
         epsilon_thousandths=round(options.epsilon * 1000),
         delta_exponent=options.delta_exponent,
         sampling_micro=round(SAMPLING * MICRO) if record else MICRO,
         record_clip_micro=round(RECORD_CLIP * MICRO) if record else 0,
-        divisor=max(1, round(SAMPLING * facts.rows)) if record else 0,
+        divisor=max(1, round(sampled)) if record else 0,
         releases=options.steps,
-        noise_per_bucket=0,
+        noise=options.dp_noise,
         charge=options.dp or "node",
+        steps=options.local_steps if at_nodes else 1,
     )
 
 
@@ -206,9 +198,9 @@ def round_numbers(plan: TrainingPlan, nodes: int, facts: PublicFacts, options: T
 
 
 def _clip(options: TrainOptions, facts: PublicFacts) -> float:
-    """Bound on a node's update. Under record-level privacy it is on a sum of clipped slopes, and so wide that a sample
-    of the largest site stays below it but for six standard deviations."""
-    if options.dp == "record":
+    """Bound on a node's update. Where a round is one record-level step it is on a sum of clipped slopes, and so wide
+    that a sample of the largest site stays below it but for six standard deviations."""
+    if options.one_step:
         expected = SAMPLING * facts.largest
         return RECORD_CLIP * (expected + 6 * sqrt(expected))
     if options.clip is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from crimson_governance.budgets import noise_to_signal as governors_ratio
 from crimson_node.durable import make_folder, write_file
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, merkle_root
@@ -128,6 +129,7 @@ def _privacy(facts: RunFacts, rules: ModelRules) -> dict[str, Any] | None:
         "adjacency": last.adjacency,
         "releases": last.releases,
         "budget": rules.privacy.epsilon_thousandths / 1000,
+        "noise": rules.privacy.noise,
         "noise_multiplier": multiplier_micro(rules) / 1e6,
     }
 
@@ -149,8 +151,11 @@ def privacy_warnings(rules: ModelRules, pooled: PooledData) -> list[str]:
 
 
 def noise_to_signal(rules: ModelRules, nodes: int) -> float:
-    """Norm of the noise on the mean update over the clip, sigma sqrt(d) / (n clip)."""
-    numbers = rules.numbers
+    """Norm of the noise on the mean update over the clip, sigma sqrt(d) / (n clip); where nodes add it, over what all
+    their records can do."""
+    numbers, privacy = rules.numbers, rules.privacy
+    if privacy is not None and privacy.at_nodes:
+        return governors_ratio(rules, privacy, nodes)
     return numbers.noise_micro / numbers.clip_micro * sqrt(numbers.parameters) / nodes
 
 

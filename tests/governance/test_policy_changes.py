@@ -5,6 +5,7 @@ from tests.governance.sources import (
     GOVERNORS,
     NODE,
     NOW,
+    RECORD,
     Plain,
     SourceFolder,
     dual,
@@ -121,7 +122,10 @@ BUDGETS = {
     "releases": ({"releases": 20}, "~ releases: 10 → 20 — more rounds"),
     "noise of more releases": ({"releases": 20}, "~ noise: "),
     "delta": ({"delta_exponent": 4}, "~ privacy delta: 10^-3 → 10^-4 — the guarantee fails less often"),
-    "buckets": ({"noise_per_bucket": True}, "~ noise on each bucket: no → yes — every bucket's sum"),
+    "buckets": (
+        {"noise": "buckets"},
+        "~ where noise enters: once, on the result → on every bucket's sum — fewer see anything without",
+    ),
 }
 
 
@@ -142,6 +146,20 @@ def test_a_budget_stands_with_its_consequence(name, source):
     source.models = [private({**NODE, **changes})]
     lines = told(old, edition(source))["Model model"]
     assert any(text.startswith(line) for text in lines), lines
+
+
+def test_noise_that_moves_to_the_nodes_is_told_with_its_price(source):
+    source.models = [private({**RECORD, "sampling": 1})]
+    old = edition(source)
+    source.models = [private({**RECORD, "sampling": 1, "noise": "nodes"}, plan={"steps": 5})]
+    lines = told(old, edition(source))["Model model"]
+    for line in (
+        "~ noise: ",
+        "~ where noise enters: once, on the result → at each node — fewer see anything without",
+        "~ noise of a local step: none → ",
+        "~ local steps of a release: none → 5 — each of them is charged",
+    ):
+        assert any(text.startswith(line) for text in lines), (line, lines)
 
 
 def test_a_first_budget_is_told_whole(source):

@@ -343,7 +343,7 @@ def test_explain_tells_a_model_in_plain_words(source, capfd):
 def test_explain_tells_strategy_filter_and_budget_in_plain_words(source, capfd):
     source.models = [
         private(
-            {**NODE, "noise_per_bucket": True},
+            {**NODE, "noise": "buckets"},
             strategy="fedadam",
             alternatives=["fedavg"],
             server={"momentum": Plain("0.9"), "second_moment": Plain("0.99"), "adaptivity": Plain("0.001")},

@@ -17,6 +17,7 @@ from tests.governance.sources import (
     HAZARD,
     NODE,
     NOW,
+    RECORD,
     Plain,
     SourceFolder,
     dumped,
@@ -234,6 +235,23 @@ def test_the_noise_that_follows_from_releases_is_the_least_but_for_a_thousandth(
     assert afforded(rules) == 25 and cost(rules, 25) <= 8000 < cost(rules, 26)
     less = replace(rules, numbers=replace(rules.numbers, noise_micro=rules.numbers.noise_micro * 998 // 1000))
     assert cost(less, 25) > 8000
+
+
+def test_noise_at_the_nodes_is_computed_for_every_local_step(source):
+    at_nodes = {**RECORD, "sampling": 1, "noise": "nodes", "releases": 4}
+    source.models = [private(at_nodes, plan={"steps": 5})]
+    rules = compiled(source).policy.models[0]
+    assert (rules.numbers.noise_micro, rules.privacy.steps) == (0, 5)
+    assert multiplier_micro(rules) == multiplier_for(8000, 1e-5, 1_000_000, 4 * 5)
+    assert afforded(rules) == 4 and cost(rules, 4) <= 8000 < cost(rules, 5)
+    # Where the least noise is too little to be drawn well, there is more of it.
+    source.models = [private({**at_nodes, "epsilon": 100, "releases": 1}, plan={"steps": 5})]
+    assert multiplier_micro(compiled(source).policy.models[0]) == 500_000
+    written = {**at_nodes, "step_noise": 10, "releases": None}
+    source.models = [private(written, plan={"steps": 5})]
+    rules = compiled(source).policy.models[0]
+    assert multiplier_micro(rules) == 10_000_000
+    assert rules.privacy.releases == afforded(rules) > 1
 
 
 def test_the_releases_that_follow_from_noise_are_the_most(source):

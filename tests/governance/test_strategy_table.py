@@ -21,15 +21,24 @@ from crimson_governance.compiler import compile_source
 from crimson_governance.source.folder import read_source
 from crimson_protocol.layout import Layout
 from crimson_protocol.policy import document
-from crimson_protocol.policy.document import MICRO, ModelRules, Policy, PrivacyRules, ServerRules, SketchRules
+from crimson_protocol.policy.document import MICRO, ModelRules, Policy, ServerRules, SketchRules
 from crimson_protocol.policy.plan import MAX_PLAN, TrainingPlan
-from crimson_protocol.policy.privacy import adjacency, noise_for, sensitivity_micro
+from crimson_protocol.policy.privacy import adjacency, multiplier_micro, sensitivity_micro, with_noise
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.policy.soundness import RULES, knobs_out_of_range, reasons
 
 PAGE = (Path(__file__).parents[2] / "docs/strategies.md").read_text()
 NODES, TOLERANCE, RECORD_CLIP, CLIP, DIVISOR = 24, 1, 2, 8, 100
 SIZES = {"one sum": None, "buckets": 4, "small buckets": 2, "single updates": 1, "sketches": None}
-PRIVACY = ("none", "node", "record", "record by node", "node on buckets", "record on buckets")
+PRIVACY = (
+    "none",
+    "node",
+    "record",
+    "record by node",
+    "node on buckets",
+    "record on buckets",
+    "record at nodes",
+)
 MEANS = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedyogi")
 COMPARING = ("trimmed-mean", "median", "geometric-median", "krum", "multi-krum", "centered-clipping")
 Rule = tuple[str, bool]
@@ -154,20 +163,21 @@ def rules_of(policy: Policy, strategy: str, sight: str, rule: Rule, privacy: str
         server=ServerRules(*moments) if strategy in ("fedavgm", "fedadam", "fedyogi") else ServerRules(),
         numbers=numbers,
         sketch=SketchRules(64, 4, 1) if sight == "sketches" else None,
-        privacy=privacy_of(privacy),
+        privacy=privacy_of(privacy, plan.steps),
         disclosures=tuple(sorted({"simulated", shown} - {None})),
         plan=plan.to_bytes(),
     )
     if found.privacy is None:
         return found
-    return replace(found, numbers=replace(numbers, noise_micro=noise_for(found, 2 * MICRO)))
+    return with_noise(found, 2 * MICRO)
 
 
-def privacy_of(words: str) -> PrivacyRules | None:
+def privacy_of(words: str, steps: int) -> PrivacyRules | None:
     if words == "none":
         return None
     unit = words.split(maxsplit=1)[0]
     record, by_node = unit == "record", words.endswith("by node")
+    where = {"on buckets": "buckets", "at nodes": "nodes"}.get(words.removeprefix(unit).strip(), "release")
     return PrivacyRules(
         unit=unit,
         epsilon_thousandths=8000,
@@ -176,8 +186,9 @@ def privacy_of(words: str) -> PrivacyRules | None:
         record_clip_micro=RECORD_CLIP * MICRO if record else 0,
         divisor=DIVISOR if record else 0,
         releases=1,
-        noise_per_bucket=int(words.endswith("on buckets")),
+        noise=where,
         charge="node" if by_node else unit,
+        steps=steps if where == "nodes" else 1,
     )
 
 
@@ -241,10 +252,10 @@ def value(text: str, rules: ModelRules) -> float:
 
 
 def private_combinations(policy: Policy) -> Iterator[tuple[Row, ModelRules]]:
-    """Each private line with its rules, one strategy for all that share the line."""
+    """Each line that is private in the enclave with its rules, one strategy for all that share the line."""
     for sight, rule, privacy in product(SIZES, EVERY_RULE, PRIVACY):
         row = expected("fedavg", sight, rule, privacy)
-        if row.verdict == "sound" and privacy != "none":
+        if row.verdict == "sound" and privacy not in ("none", "record at nodes"):
             yield row, rules_of(policy, "fedavg", sight, rule, privacy)
 
 
@@ -259,7 +270,7 @@ def test_the_sensitivities_are_those_that_the_noise_is_measured_against(policy):
 
 
 def test_the_strategies_that_share_a_line_share_its_sensitivity(policy):
-    for privacy in PRIVACY[1:]:
+    for privacy in set(PRIVACY) - {"none", "record at nodes"}:
         each = {
             sensitivity_micro(rules_of(policy, name, "buckets", ("trimmed-mean", False), privacy))
             for name in MEANS
@@ -267,10 +278,23 @@ def test_the_strategies_that_share_a_line_share_its_sensitivity(policy):
         assert len(each) == 1
 
 
+def test_noise_at_the_nodes_goes_with_all_that_goes_without_privacy(policy):
+    """Whatever is made of updates that are private already, a record moves its own step by its clip, and the enclave
+    adds nothing."""
+    for sight, rule in product(SIZES, EVERY_RULE):
+        bare, row = (expected("fedavg", sight, rule, privacy) for privacy in ("none", "record at nodes"))
+        assert row.verdict == bare.verdict
+        if row.verdict == "sound":
+            rules = rules_of(policy, "fedavg", sight, rule, "record at nodes")
+            assert value(row.text.removesuffix(" in each local step"), rules) == RECORD_CLIP
+            assert (multiplier_micro(rules), rules.numbers.noise_micro) == (2 * MICRO, 0)
+            assert draw(rules, [1], bytes) is None
+
+
 def central(policy: Policy) -> Iterator[tuple[Row, ModelRules]]:
     """The private lines with one draw of noise, on what the rule returns; one coordinate."""
     for row, rules in private_combinations(policy):
-        if not rules.privacy.noise_per_bucket:
+        if rules.privacy.noise == "release":
             yield row, replace(rules, numbers=replace(rules.numbers, parameters=1))
 
 
@@ -318,7 +342,7 @@ def test_buckets_with_privacy_are_shortened(policy):
     _, told = judged(policy, [replace(rules, enclave_clip=0) for _, rules in lines])
     for (row, rules), found in zip(lines, told, strict=True):
         needed = rules.enclave_clip and (
-            not rules.privacy.noise_per_bucket or rules.robust_rule == "norm-bound"
+            rules.privacy.noise == "release" or rules.robust_rule == "norm-bound"
         )
         assert any("set enclave_clip" in reason for reason in found) is bool(needed), row
 

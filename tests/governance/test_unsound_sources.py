@@ -114,7 +114,7 @@ MODELS = {
     ),
     "U10 sketches before noise on each bucket": (
         private(
-            {**NODE, "noise_per_bucket": True},
+            {**NODE, "noise": "buckets"},
             robust={"rule": "sketch-filter", "tolerance": 1},
             sketch={"buckets": 64},
             plan=WIDE,
@@ -186,6 +186,29 @@ MODELS = {
     "U18 no sampling": (noisy({"sampling": 0}), "sampling probability above 0"),
     "U18 sampling at node sensitivity": (noisy({"charge": "node"}), "nothing is gained"),
     "U18 sampled nodes": (private({**NODE, "sampling": Plain("0.5")}), "belong to the unit record"),
+    "U18 a node's own noise for the node": (
+        private(
+            {**NODE, "noise": "nodes", "step_noise": 1, "epsilon": 100, "releases": 1}, numbers={"noise": 0}
+        ),
+        "charged for a record",
+    ),
+    "U18 noise at the nodes and once more": (
+        noisy({"noise": "nodes", "step_noise": 1}),
+        "the enclave adds none",
+    ),
+    "U18 a local step almost bare": (
+        noisy({"noise": "nodes", "step_noise": Plain("0.4"), "epsilon": 100}, numbers={"noise": 0}),
+        "at least half the record clip",
+    ),
+    "U18 noise of steps that nobody takes": (
+        noisy({"step_noise": 1}),
+        "belongs to noise at the nodes",
+    ),
+    "U20 private steps that would not be taken": (noisy(plan={"steps": 5}), "in each of 1 charged steps"),
+    "U20 noise at the nodes in batches": (
+        noisy({"noise": "nodes", "step_noise": 1, "epsilon": 100}, numbers={"noise": 0}, plan={"batch": 8}),
+        "set steps so, batch 0",
+    ),
     "U18 no noise": (noisy(numbers={"noise": 0}), "protects nobody"),
     "U18 noise without a budget": (numbers(noise=1), "buys nothing"),
     "U19 a bucket left out": (
@@ -193,7 +216,7 @@ MODELS = {
         "set enclave_clip",
     ),
     "U19 a norm bound before noise on each bucket": (
-        private({**NODE, "noise_per_bucket": True}, robust={"rule": "norm-bound"}, **PAIRS),
+        private({**NODE, "noise": "buckets"}, robust={"rule": "norm-bound"}, **PAIRS),
         "set enclave_clip",
     ),
     "U20 another loss than the plan's": (model(loss="discrete-hazard"), "has the loss cox-partial"),
@@ -344,7 +367,7 @@ SOUND = {
         **{**SINGLE, "numbers": {"bucket_size": 1, "noise": 40}},
     ),
     "Krum over noisy updates": private(
-        {**NODE, "noise_per_bucket": True}, robust={"rule": "krum", "tolerance": 2}, **SINGLE
+        {**NODE, "noise": "buckets"}, robust={"rule": "krum", "tolerance": 2}, **SINGLE
     ),
     "Cox with node privacy": private(NODE, plan={"task": "cox", "cuts": []}),
     "fedprox": model(strategy="fedprox", plan={"proximal": Plain("0.1")}),

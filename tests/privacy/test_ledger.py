@@ -13,8 +13,8 @@ MODEL, OTHER = "survival", "demand"
 FULL, SAMPLED = Event(5 * MICRO, MICRO), Event(2 * MICRO, MICRO // 10)
 
 
-def charge(round_: int, event: Event = FULL, model: str = MODEL, attempt: int = 1) -> Charge:
-    return Charge(model, round_, attempt, event.multiplier_micro, event.sampling_micro)
+def charge(round_: int, event: Event = FULL, model: str = MODEL, attempt: int = 1, steps: int = 1) -> Charge:
+    return Charge(model, round_, attempt, event.multiplier_micro, event.sampling_micro, steps)
 
 
 def spent(count: int, event: Event = FULL) -> Ledger:
@@ -53,6 +53,14 @@ def test_a_ledger_with_a_charge_twice_is_none():
         Ledger((charge(1), charge(2), charge(1, SAMPLED)))
 
 
+def test_every_local_step_of_a_release_is_paid_for():
+    stepped = Ledger((charge(1, steps=20), charge(2, steps=30)))
+    assert (stepped.charged(MODEL), stepped.epsilon_thousandths(MODEL, 5)) == (2, 6573)
+    stepped.refuse_over_budget(MODEL, FULL, 1, 7000, 5)
+    with pytest.raises(PolicyRefusal, match="2 releases are charged"):
+        stepped.refuse_over_budget(MODEL, FULL, 10, 7000, 5)
+
+
 def test_models_do_not_pay_for_each_other():
     mixed = spent(50).after(charge(1, SAMPLED, OTHER))
     assert mixed.epsilon_thousandths(MODEL, 5) == 6573
@@ -83,32 +91,32 @@ def test_a_smaller_delta_costs_more():
 
 def test_the_budget_is_spent_to_its_end_and_not_beyond():
     """Epsilon 6.573 is what 50 releases cost: the 50th fits, and the 51st does not."""
-    spent(49).refuse_over_budget(MODEL, FULL, 6573, 5)
+    spent(49).refuse_over_budget(MODEL, FULL, 1, 6573, 5)
     for held, budget in ((spent(49), 6572), (spent(50), 6573)):
         with pytest.raises(PolicyRefusal) as caught:
-            held.refuse_over_budget(MODEL, FULL, budget, 5)
+            held.refuse_over_budget(MODEL, FULL, 1, budget, 5)
         assert caught.value.code is Refusal.BUDGET_EXHAUSTED
         assert MODEL in str(caught.value)
-    spent(50).refuse_over_budget(OTHER, FULL, 6573, 5)
+    spent(50).refuse_over_budget(OTHER, FULL, 1, 6573, 5)
 
 
 def test_a_budget_of_one_kind_is_spent_by_the_other():
     with pytest.raises(PolicyRefusal):
-        spent(50).refuse_over_budget(MODEL, SAMPLED, 6573, 5)
+        spent(50).refuse_over_budget(MODEL, SAMPLED, 1, 6573, 5)
 
 
 def test_what_hides_nothing_is_never_affordable():
     """Even with the largest budget that a policy can name."""
     bare = Event(0, MICRO)
     with pytest.raises(PolicyRefusal):
-        Ledger().refuse_over_budget(MODEL, bare, 100_000, 5)
+        Ledger().refuse_over_budget(MODEL, bare, 1, 100_000, 5)
     assert Ledger((charge(1, bare),)).epsilon_thousandths(MODEL, 5) == UNBOUNDED
 
 
 def test_a_full_ledger_takes_no_more(monkeypatch):
     monkeypatch.setattr(ledger, "MAX_CHARGES", 3)
-    spent(2).refuse_over_budget(MODEL, FULL, 100_000, 5)
+    spent(2).refuse_over_budget(MODEL, FULL, 1, 100_000, 5)
     with pytest.raises(PolicyRefusal) as caught:
-        spent(3).refuse_over_budget(MODEL, FULL, 100_000, 5)
+        spent(3).refuse_over_budget(MODEL, FULL, 1, 100_000, 5)
     assert caught.value.code is Refusal.BUDGET_EXHAUSTED
     assert MAX_CHARGES > 1000

@@ -14,8 +14,9 @@ from crimson_node.encoding import encode_update
 from crimson_node.learning.record_privacy import clipped_sum
 from crimson_node.member import Update
 from crimson_protocol.layout import Layout
-from crimson_protocol.policy.document import ModelRules, PrivacyRules
+from crimson_protocol.policy.document import ModelRules
 from crimson_protocol.policy.privacy import multiplier_micro, noise_for, sensitivity_micro, sigma_micro
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 
 MICRO = 1_000_000
 RECORD_CLIP, CLIP = 1.0, 8.0
@@ -26,7 +27,7 @@ def rules(unit: str, parameters: int, **changes: object) -> ModelRules:
     knobs = {"parameters": parameters, "counters": 0, "weight_cap": 1, "value_bits": 8}
     knobs |= {"clip_micro": round(CLIP * MICRO), **changes.pop("knobs", {})}
     clip, divisor = (round(RECORD_CLIP * MICRO), 100) if unit == "record" else (0, 0)
-    privacy = PrivacyRules(unit, 8000, 5, MICRO // 10 if clip else MICRO, clip, divisor, 10, 0, unit)
+    privacy = PrivacyRules(unit, 8000, 5, MICRO // 10 if clip else MICRO, clip, divisor, 10, "release", unit)
     numbers = default_numbers(6, **knobs)
     return default_rules(numbers, privacy=privacy, loss="discrete-hazard", **changes)
 

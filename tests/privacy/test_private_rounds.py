@@ -20,17 +20,18 @@ from crimson_node.encoding import encode_update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import MAX_EVENT, Event
-from crimson_protocol.policy.document import ModelRules, PrivacyRules
+from crimson_protocol.policy.document import ModelRules
 from crimson_protocol.policy.privacy import noise_for, sigma_micro
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.refusal import Refusal
 from crimson_simulation.attacks.encoding import encode_unclipped
 
 NODES, LANES, RELEASES = 7, 1500, 6
 
 
-NODE = PrivacyRules("node", 4000, 5, 1_000_000, 0, 0, RELEASES, 0, "node")
-PER_BUCKET = replace(NODE, noise_per_bucket=1)
-RECORD = PrivacyRules("record", 8000, 5, 100_000, 1_000_000, 40, RELEASES, 0, "record")
+NODE = PrivacyRules("node", 4000, 5, 1_000_000, 0, 0, RELEASES, "release", "node")
+PER_BUCKET = replace(NODE, noise="buckets")
+RECORD = PrivacyRules("record", 8000, 5, 100_000, 1_000_000, 40, RELEASES, "release", "record")
 
 
 def federation_of(

@@ -14,14 +14,29 @@ from tests.playground import (
 )
 
 from crimson_protocol.errors import PeerFault, PolicyRefusal
-from crimson_protocol.policy.document import ModelRules, Policy, PrivacyRules, ServerRules, SketchRules
+from crimson_protocol.policy.document import ModelRules, Policy, ServerRules, SketchRules
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.policy.soundness import reasons
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import DualKey
 
-RECORD = PrivacyRules("record", 8000, 5, 100_000, 1_000_000, 100, 10, 0, "record")
-NODE = PrivacyRules("node", 8000, 3, 1_000_000, 0, 0, 10, 0, "node")
+AT_NODES = PrivacyRules(
+    "record",
+    8000,
+    5,
+    100_000,
+    1_000_000,
+    100,
+    10,
+    "nodes",
+    "record",
+    step_multiplier_micro=1_000_000,
+    steps=5,
+)
+RECORD = PrivacyRules("record", 8000, 5, 100_000, 1_000_000, 100, 10, "release", "record")
+NODE = PrivacyRules("node", 8000, 3, 1_000_000, 0, 0, 10, "release", "node")
 PRIVATE = {"counters": 0, "weight_cap": 1, "noise_micro": 8_000_000}
+QUIET = PRIVATE | {"noise_micro": 0}
 SKETCHED = {"parameters": 4096, "counters": 0}
 SKETCHES = {"robust_rule": "sketch-filter", "robust_tolerance": 1, "disclosures": ("simulated", "sketches")}
 
@@ -168,6 +183,36 @@ UNSOUND = {
         rules(numbers=PRIVATE, loss="discrete-hazard", privacy=replace(RECORD, charge="node")),
         "nothing is gained",
     ),
+    "U18 a node's own noise for the node": (
+        rules(numbers=QUIET, loss="discrete-hazard", privacy=replace(AT_NODES, charge="node")),
+        "charged for a record",
+    ),
+    "U18 noise at the nodes and once more": (
+        rules(numbers=PRIVATE, loss="discrete-hazard", privacy=AT_NODES),
+        "the enclave adds none",
+    ),
+    "U18 no local step": (
+        rules(numbers=QUIET, loss="discrete-hazard", privacy=replace(AT_NODES, steps=0)),
+        "1 or more",
+    ),
+    "U18 a local step almost bare": (
+        rules(
+            numbers=QUIET, loss="discrete-hazard", privacy=replace(AT_NODES, step_multiplier_micro=499_999)
+        ),
+        "at least half the record clip",
+    ),
+    "U18 local steps without noise": (
+        rules(numbers=QUIET, loss="discrete-hazard", privacy=replace(AT_NODES, step_multiplier_micro=0)),
+        "protects nobody",
+    ),
+    "U18 noise of steps that nobody takes": (
+        rules(numbers=PRIVATE, loss="discrete-hazard", privacy=replace(RECORD, steps=5)),
+        "belongs to noise at the nodes",
+    ),
+    "U8 local steps on the partial likelihood": (
+        rules(numbers=QUIET, loss="cox-partial-likelihood", privacy=AT_NODES),
+        "use the discrete hazard",
+    ),
     "U18 a node in the sample": (
         rules(numbers=PRIVATE, privacy=replace(NODE, sampling_micro=500_000)),
         "belong to the unit record",
@@ -211,6 +256,14 @@ SOUND = {
     "buckets of c + 3": rules(numbers={"bucket_size": 4}, disclosures=()),
     "declared sketches": rules(numbers=SKETCHED, sketch=SketchRules(64, 4, 1), **SKETCHES),
     "hazard with record privacy": rules(numbers=PRIVATE, loss="discrete-hazard", privacy=RECORD),
+    "private local steps": rules(numbers=QUIET, loss="discrete-hazard", privacy=AT_NODES),
+    "private local steps, then any filter": rules(
+        numbers=QUIET | {"bucket_size": 1},
+        loss="discrete-hazard",
+        robust_rule="krum",
+        robust_tolerance=1,
+        privacy=AT_NODES,
+    ),
     "node privacy": rules(numbers=PRIVATE, privacy=NODE),
     "a private trimmed mean, projected": rules(
         numbers=PRIVATE | {"bucket_size": 2},
@@ -224,7 +277,7 @@ SOUND = {
         robust_rule="geometric-median",
         robust_tolerance=1,
         mixing=1,
-        privacy=replace(NODE, noise_per_bucket=1),
+        privacy=replace(NODE, noise="buckets"),
     ),
     "adaptive strategies in turn": rules(
         alternatives=("fedadam", "fedavgm"), server=ServerRules(1_000_000, 900_000, 990_000, 1000)

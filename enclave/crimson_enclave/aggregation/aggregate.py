@@ -38,7 +38,7 @@ def aggregate(
     """
     if strategy == "sum":
         return Aggregated(Artifact.of(np.empty(0, np.float32), totals.counters()).to_bytes(), memory)
-    if (rules.privacy is None) is not (noise is None):
+    if (rules.privacy is None or rules.privacy.at_nodes) is not (noise is None):
         raise CallerFault(Refusal.UNSUPPORTED, "noise and a privacy budget belong together")
     model = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
     flagged: tuple[tuple[int, ...], ...] = ()
@@ -120,7 +120,7 @@ def _private(rules: ModelRules, totals: Totals, noise: Noise, memory: Memory) ->
     # A record-level sum is divided by its public divisor; a node-level one by the number of nodes.
     nodes = totals.accepted / privacy.divisor if privacy.unit == "record" else 1.0
     sums = bounded(rules, totals)
-    if not privacy.noise_per_bucket:
+    if privacy.noise != "buckets":
         return np.asarray(noisy_mean(rules, totals, sums, noise) * (unit * nodes), np.float64)
     sizes = np.array([bucket.accepted for bucket in totals.buckets])
     noisy = (np.array(sums) + noise.rows) * (unit * nodes) / sizes[:, np.newaxis]

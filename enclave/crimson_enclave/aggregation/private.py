@@ -33,15 +33,15 @@ class Noise:
 
 
 def draw(rules: ModelRules, sizes: Sequence[int], entropy: Entropy) -> Noise | None:
-    """The noise of a release over open buckets of these accepted `sizes`; None for a model without a budget.
+    """The noise of a release over open buckets of these accepted `sizes`; None where the enclave adds none.
 
     Where the rule compares buckets, each sum is first multiplied by scale / size, so one unit moves it by up to
     scale / smallest size times as much, and the noise grows likewise: its multiplier stays what was charged.
     """
-    if rules.privacy is None:
+    if rules.privacy is None or rules.privacy.at_nodes:
         return None
     count, sigma = rules.numbers.parameters, sigma_micro(rules) / MICRO
-    if rules.privacy.noise_per_bucket:
+    if rules.privacy.noise == "buckets":
         rows = [rounded_gaussian(sigma, count, entropy) for _ in sizes]
         return Noise(np.array(rows), 1)
     scale = common_scale(sizes) if compares(rules) else 1

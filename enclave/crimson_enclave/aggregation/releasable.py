@@ -21,5 +21,5 @@ def refuse_unreleasable(rules: ModelRules, sizes: Sequence[int]) -> None:
     if rule not in UNFILTERED and tolerance > most_tolerated(rule, len(sizes)):
         text = f"{rule} over {len(sizes)} open buckets cannot tolerate {tolerance} bad ones"
         raise PeerFault(Refusal.TOO_MANY_FLAGGED, text)
-    if rules.privacy is not None and not rules.privacy.noise_per_bucket and compares(rules):
+    if rules.privacy is not None and rules.privacy.noise == "release" and compares(rules):
         common_scale(sizes)

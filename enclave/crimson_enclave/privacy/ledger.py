@@ -31,7 +31,7 @@ class Ledger:
 
     def charged(self, model: str) -> int:
         """How often the model was charged: its releases, and what was lost after its charge."""
-        return self._events(model).total()
+        return sum(charge.model == model for charge in self.charges)
 
     def after(self, charge: Charge) -> "Ledger":
         """The ledger with one more charge. Raises CallerFault REPLAYED where the attempt was charged already."""
@@ -44,22 +44,24 @@ class Ledger:
         return accountant.epsilon_thousandths(self._events(model), delta_exponent)
 
     def refuse_over_budget(
-        self, model: str, event: Event, epsilon_thousandths: int, delta_exponent: int
+        self, model: str, event: Event, steps: int, epsilon_thousandths: int, delta_exponent: int
     ) -> None:
-        """PolicyRefusal(BUDGET_EXHAUSTED) where one more `event` exceeds the budget, or the room that a ledger has."""
+        """PolicyRefusal(BUDGET_EXHAUSTED) where `steps` more of `event` exceed the budget, or a ledger's room."""
         if len(self.charges) >= MAX_CHARGES:
             raise _exhausted(model, f"the ledger holds {MAX_CHARGES} charges and takes no more")
         events = self._events(model)
-        cost = accountant.epsilon_thousandths(events + Counter([event]), delta_exponent)
+        cost = accountant.epsilon_thousandths(events + Counter({event: steps}), delta_exponent)
         if cost > epsilon_thousandths:
             spent = f"epsilon would be {cost / 1000:.3f} of {epsilon_thousandths / 1000:.3f}"
-            raise _exhausted(
-                model, f"{spent} at delta 1e-{delta_exponent}, {events.total()} releases are charged"
-            )
+            charged = f"{self.charged(model)} releases are charged"
+            raise _exhausted(model, f"{spent} at delta 1e-{delta_exponent}, {charged}")
 
     def _events(self, model: str) -> Counter[Event]:
-        charges = (charge for charge in self.charges if charge.model == model)
-        return Counter(Event(charge.multiplier_micro, charge.sampling_micro) for charge in charges)
+        events: Counter[Event] = Counter()
+        for charge in self.charges:
+            if charge.model == model:
+                events[Event(charge.multiplier_micro, charge.sampling_micro)] += charge.steps
+        return events
 
 
 def _place(charge: Charge) -> tuple[str, int, int]:

@@ -69,7 +69,7 @@ class Charge(Record):
     """One event of the privacy ledger, durable before anything of it is opened.
 
     multiplier: the noise's deviation over the sensitivity, in millionths, rounded down. sampling: probability with
-    which a record took part, in millionths, rounded up.
+    which a record took part, in millionths, rounded up. steps: so many such draws at each node make the release.
     """
 
     model: Name
@@ -77,6 +77,7 @@ class Charge(Record):
     attempt: Count
     multiplier_micro: Count
     sampling_micro: Annotated[int, UInt(1_000_000)]
+    steps: Count
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Settings of privacy: noise, budget, and what sketches show."""
 
-from crimson_governance.changes.knob import Knob, or_none, yes_or_no
+from crimson_governance.changes.knob import Knob, or_none
 from crimson_governance.figures import decimal_in_words, micro_in_words
 
 _epsilon = or_none(lambda value: decimal_in_words(value, 3))
 _micro = or_none(micro_in_words)
 _number = or_none(str)
+PLACES = ("release", "buckets", "nodes")
+IN_WORDS = {"release": "once, on the result", "buckets": "on every bucket's sum", "nodes": "at each node"}
 
 PRIVACY: tuple[Knob, ...] = (
     Knob(
@@ -106,12 +108,30 @@ PRIVACY: tuple[Knob, ...] = (
         "sums are divided by the weights",
     ),
     Knob(
-        "noise on each bucket",
-        lambda r, _: r.privacy.noise_per_bucket if r.privacy else None,
-        or_none(yes_or_no),
-        "every bucket's sum is noisy before a rule sees it: more noise in all",
-        "one draw of noise, on the result",
+        "where noise enters",
+        lambda r, _: PLACES.index(r.privacy.noise) if r.privacy else None,
+        or_none(lambda place: IN_WORDS[PLACES[place]]),
+        "fewer see anything without noise, and there is more of it in all",
+        "there is less noise in all, and who stands before it sees without it",
         "where the noise enters",
         "no noise enters",
+    ),
+    Knob(
+        "noise of a local step",
+        lambda r, _: r.privacy.step_multiplier_micro if r.privacy and r.privacy.at_nodes else None,
+        _micro,
+        "what a site sends is noisier and tells less of any one record",
+        "what a site sends is less noisy and tells more of any one record",
+        "in record clips; each site adds its own from now on",
+        "sites add no noise of their own any more",
+    ),
+    Knob(
+        "local steps of a release",
+        lambda r, _: r.privacy.steps if r.privacy and r.privacy.at_nodes else None,
+        _number,
+        "a release costs more of the budget",
+        "a release costs less of the budget",
+        "each of them is charged",
+        "a release is charged once",
     ),
 )

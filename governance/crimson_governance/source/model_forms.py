@@ -70,8 +70,9 @@ class SketchForm(Form):
 
 
 class PrivacyForm(Form):
-    """A privacy budget. delta is 10^-delta_exponent. charge: the unit, unless it is written. releases: how many rounds
-    it must last for; where the noise is written instead, how many it affords."""
+    """A privacy budget. delta is 10^-delta_exponent. charge: the unit, unless it is written. noise: where it enters.
+    releases: how many rounds it must last for; where the noise is written instead, how many it affords. step_noise:
+    of a local step at the nodes, in record clips."""
 
     unit: Unit
     epsilon: Thousandths
@@ -80,7 +81,8 @@ class PrivacyForm(Form):
     sampling: Micro = MICRO
     record_clip: Micro = 0
     divisor: Integer = 0
-    noise_per_bucket: Boolean = False
+    noise: Annotated[str, BeforeValidator(one_of(("release", "buckets", "nodes")))] = "release"
+    step_noise: Micro | None = None
     releases: Integer | None = None
 
 

@@ -11,8 +11,9 @@ from crimson_governance.source.reading import Filled
 from crimson_governance.source.yaml_tree import Place
 from crimson_protocol.artifact import MAX_PARAMETERS
 from crimson_protocol.errors import CallerFault, PeerFault
-from crimson_protocol.policy.document import MAX_POLICY, ModelRules, PrivacyRules, ServerRules, SketchRules
+from crimson_protocol.policy.document import MAX_POLICY, ModelRules, ServerRules, SketchRules
 from crimson_protocol.policy.plan import TrainingPlan
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_protocol.wire.records import Record
@@ -75,7 +76,7 @@ def rules_of(filled: Filled[ModelForm], plan: TrainingPlan, start: bytes) -> Mod
         server=_server(form),
         numbers=_numbers(form, plan),
         sketch=SketchRules(form.sketch.buckets, form.sketch.rows, form.sketch.every) if form.sketch else None,
-        privacy=_privacy(form.privacy) if form.privacy else None,
+        privacy=_privacy(form.privacy, plan) if form.privacy else None,
         disclosures=tuple(form.disclosures),
         plan=plan.to_bytes(),
         base=form.base,
@@ -119,7 +120,7 @@ def _numbers(form: ModelForm, plan: TrainingPlan) -> RoundNumbers:
     )
 
 
-def _privacy(form: PrivacyForm) -> PrivacyRules:
+def _privacy(form: PrivacyForm, plan: TrainingPlan) -> PrivacyRules:
     return PrivacyRules(
         unit=form.unit,
         epsilon_thousandths=form.epsilon,
@@ -128,22 +129,28 @@ def _privacy(form: PrivacyForm) -> PrivacyRules:
         record_clip_micro=form.record_clip,
         divisor=form.divisor,
         releases=form.releases or 0,
-        noise_per_bucket=int(form.noise_per_bucket),
+        noise=form.noise,
         charge=form.charge or form.unit,
+        step_multiplier_micro=form.step_noise or 0,
+        steps=plan.steps if form.noise == "nodes" else 1,
     )
 
 
 def _budgeted(filled: Filled[ModelForm], rules: ModelRules) -> ModelRules:
     """The rules with what follows from a budget: noise from releases, or releases from noise. Where both are written
     the releases must be affordable (U21)."""
-    privacy, noise = filled.form.privacy, filled.form.numbers.noise
+    privacy = filled.form.privacy
     if privacy is None:
         return rules
+    at_nodes = privacy.noise == "nodes"
+    noise, key = (
+        (privacy.step_noise, "privacy.step_noise")
+        if at_nodes
+        else (filled.form.numbers.noise, "numbers.noise")
+    )
     place: Place = ("privacy",) if privacy.releases is None else ("privacy", "releases")
     if noise is None and privacy.releases is None:
-        raise filled.fault(
-            place, "write releases, how many rounds the budget must last for, or numbers.noise"
-        )
+        raise filled.fault(place, f"write releases, how many rounds the budget must last for, or {key}")
     if noise is None:
         try:
             return with_least_noise(rules)

@@ -8,16 +8,18 @@ import numpy as np
 
 from crimson_node.data.rows import Floats, SurvivalRows
 from crimson_node.learning.learner import learner_of
-from crimson_node.learning.local_steps import LocalChange, Places, train
+from crimson_node.learning.local_steps import LocalChange, train
 from crimson_node.learning.plan import MICRO, TRAINED, TrainingPlan
-from crimson_node.learning.record_privacy import private_change
+from crimson_node.learning.private_steps import private_steps
+from crimson_node.learning.record_privacy import RecordSlopes, private_change
 from crimson_node.learning.scoring import combine, score_site
 from crimson_node.learning.standardise import Standardiser, site_moments
 from crimson_node.member import Update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PolicyRefusal
-from crimson_protocol.policy.document import ModelRules, PrivacyRules
+from crimson_protocol.policy.document import ModelRules
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
 
@@ -111,17 +113,21 @@ def _private(
     training: SurvivalRows,
     entropy: Entropy,
 ) -> Update:
-    """Minus the sum of clipped slopes over a secret Poisson sample. Its weight is the same for every site, and it
-    carries no counter: both would tell of records."""
+    """Minus the sum of clipped slopes over a secret Poisson sample, or a change of noisy local steps over such samples.
+    Its weight is the same for every site, and it carries no counter: both would tell of records."""
     if plan.task != "hazard":
         raise PolicyRefusal(Refusal.UNSOUND_POLICY, f"the task {plan.task} has no slope per record")
-    model, clip = plan.hazard, privacy.record_clip_micro / MICRO
+    model, rows = plan.hazard, len(training)
 
-    def slopes(places: Places) -> Floats:
-        return model.record_gradients(theta, training.at(places), plan.l2)
+    def slopes_at(point: Floats) -> RecordSlopes:
+        return lambda places: model.record_gradients(point, training.at(places), plan.l2)
 
-    sampling = privacy.sampling_micro
-    change = private_change(slopes, len(training), model.parameters, clip, sampling, entropy)
+    if privacy.at_nodes:
+        # Without rows a site takes its steps like any other: noise hides that too.
+        change = private_steps(theta, slopes_at, rows, plan.local, privacy, entropy)
+    else:
+        clip, sampling = privacy.record_clip_micro / MICRO, privacy.sampling_micro
+        change = private_change(slopes_at(theta), rows, model.parameters, clip, sampling, entropy)
     return Update(rules.model, digest, change.astype(np.float32), 1)
 
 

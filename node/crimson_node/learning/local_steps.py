@@ -11,7 +11,7 @@ the proximal term.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,10 +72,23 @@ def train(start: Floats, slope: Slope, rows: int, plan: LocalPlan, entropy: Entr
     Every pass over batches takes each row once, in an order drawn from `entropy`; full-batch steps draw nothing.
     Raises CallerFault where the steps diverge.
     """
+
+    def over(places: Places) -> Callable[[Floats], Floats]:
+        return lambda point: slope(point, places)
+
+    change = descend(start, map(over, _batches(rows, plan, entropy)), plan)
+    return LocalChange(change, normalisation(plan, plan.steps_over(rows)))
+
+
+def descend(start: Floats, slopes: Iterable[Callable[[Floats], Floats]], plan: LocalPlan) -> Floats:
+    """End less start (d,) after one step for each of `slopes`, each asked at the point where its step begins.
+
+    Raises CallerFault where the steps diverge.
+    """
     point, velocity = np.array(start, dtype=np.float64), np.zeros(start.shape)
     with np.errstate(over="ignore", invalid="ignore"):
-        for places in _batches(rows, plan, entropy):
-            velocity = plan.momentum * velocity + slope(point, places)
+        for slope in slopes:
+            velocity = plan.momentum * velocity + slope(point)
             if plan.proximal:
                 velocity = velocity + plan.proximal * (point - start)
             point = point - plan.learning_rate * velocity
@@ -83,7 +96,7 @@ def train(start: Floats, slope: Slope, rows: int, plan: LocalPlan, entropy: Entr
         raise CallerFault(
             Refusal.NOT_FINITE, "training diverged: scale the features or lower the learning rate"
         )
-    return LocalChange(point - start, normalisation(plan, plan.steps_over(rows)))
+    return np.asarray(point - start)
 
 
 def normalisation(plan: LocalPlan, steps: int) -> float:

@@ -1,9 +1,9 @@
 """One site's part of a round with record-level differential privacy: sample, clip record by record, add up.
 
-M. Abadi et al., "Deep learning with differential privacy", CCS 2016; noise is not drawn here but once, in the
-enclave, on the sum over all sites. What this module owes the accountant: every record is in the sample by itself
-with probability q, from secret and unbiased bits; and with or without one record the returned sum differs by a
-vector of norm at most `clip`. A record is one row. A patient with k rows is protected k-fold less, so a site must
+M. Abadi et al., "Deep learning with differential privacy", CCS 2016; noise is drawn once, in the enclave, on the sum
+over all sites, or at the site in every local step. What this module owes the accountant: every record is in the sample
+by itself with probability q, from secret and unbiased bits; and with or without one record the returned sum differs by
+a vector of norm at most `clip`. A record is one row. A patient with k rows is protected k-fold less, so a site must
 bring at most one row per patient; nothing here can check that.
 """
 
@@ -61,8 +61,13 @@ def clipped(slopes: Floats, clip: float) -> Floats:
     norms = np.sqrt(np.square(unit).sum(axis=1))
     slack = (slopes.shape[1] + 8) * np.finfo(np.float64).eps
     shrunk = np.minimum(largest, clip * (1 - slack) / np.maximum(norms, 1.0))
-    grid = math.ldexp(1.0, math.frexp(clip)[1] - _GRID_BITS)
+    grid = grid_of(clip)
     return np.asarray(np.trunc(unit * shrunk[:, None] / grid) * grid, dtype=np.float64)
+
+
+def grid_of(clip: float) -> float:
+    """What every clipped slope is a multiple of: 2^-30 of the least power of two above the clip."""
+    return math.ldexp(1.0, math.frexp(clip)[1] - _GRID_BITS)
 
 
 def clipped_sum(slopes: RecordSlopes, places: Places, parameters: int, clip: float) -> Floats:

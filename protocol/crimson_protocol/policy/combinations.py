@@ -9,6 +9,7 @@ from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.document import SERVER_STRATEGIES, ModelRules, Policy
 from crimson_protocol.policy.plan import MAX_PLAN, TrainingPlan
 from crimson_protocol.policy.privacy import multiplier_micro
+from crimson_protocol.policy.privacy_rules import LEAST_STEP_MULTIPLIER
 
 Reasons = Iterator[str]
 
@@ -66,15 +67,17 @@ def partial_likelihood_with_record_privacy(policy: Policy, rules: ModelRules) ->
 def rejection_with_record_privacy(policy: Policy, rules: ModelRules) -> Reasons:
     """U9: leaving a whole node in or out moves the result by the node, not by one of its records."""
     privacy = rules.privacy
-    if privacy and privacy.unit == "record" and privacy.charge != "node" and rules.robust_rule in REJECTING:
+    if privacy is None or privacy.at_nodes:
+        return
+    if privacy.unit == "record" and privacy.charge != "node" and rules.robust_rule in REJECTING:
         yield f"{rules.robust_rule} with record-level privacy must be charged at node sensitivity"
 
 
 def dependent_filter_with_central_privacy(policy: Policy, rules: ModelRules) -> Reasons:
     """U10: the choice leaks more than the noise on the result covers."""
-    if not rules.privacy:
+    if not rules.privacy or rules.privacy.at_nodes:
         return
-    if rules.privacy.noise_per_bucket:
+    if rules.privacy.noise == "buckets":
         # Noise on a bucket comes too late for whom the verdict, which is public, has left out of it.
         if rules.robust_rule == "sketch-filter":
             yield "a sketch filter chooses before any noise is added; no noise covers that choice"
@@ -161,6 +164,25 @@ def privacy_settings(policy: Policy, rules: ModelRules) -> Reasons:
     if numbers.weight_cap != 1:
         yield "weights by rows are not covered by the noise: a private model has weight_cap 1"
     yield from _unit_settings(rules)
+    yield from _noise_settings(rules)
+
+
+def _noise_settings(rules: ModelRules) -> Reasons:
+    privacy = rules.privacy
+    if privacy is None:
+        return
+    if not privacy.at_nodes:
+        if privacy.step_multiplier_micro or privacy.steps != 1:
+            yield "noise of local steps belongs to noise at the nodes: set 0, and 1 step"
+    else:
+        if (privacy.unit, privacy.charge) != ("record", "record"):
+            yield "a node's own noise hides its records from others, and is charged for a record"
+        if rules.numbers.noise_micro:
+            yield "noise at the nodes is theirs alone: the enclave adds none"
+        if not privacy.steps:
+            yield "noise at the nodes is drawn in local steps: 1 or more"
+        if 0 < privacy.step_multiplier_micro < LEAST_STEP_MULTIPLIER:
+            yield "noise of a local step is at least half the record clip: fewer steps, or more noise"
 
 
 def _unit_settings(rules: ModelRules) -> Reasons:
@@ -184,9 +206,9 @@ def _unit_settings(rules: ModelRules) -> Reasons:
 def bounds_with_privacy(policy: Policy, rules: ModelRules) -> Reasons:
     """U19: one node's change must not take a whole bucket in or out where the noise covers one node."""
     size, privacy = rules.numbers.bucket_size, rules.privacy
-    if privacy is None or size in (None, 1) or rules.enclave_clip:
+    if privacy is None or privacy.at_nodes or size in (None, 1) or rules.enclave_clip:
         return
-    if not privacy.noise_per_bucket or rules.robust_rule == "norm-bound":
+    if privacy.noise != "buckets" or rules.robust_rule == "norm-bound":
         yield "leaving out a bucket beyond the bound moves more than one node's share: set enclave_clip"
 
 
@@ -202,8 +224,12 @@ def losses_of_plans(policy: Policy, rules: ModelRules) -> Reasons:
     loss = {"cox": "cox-partial-likelihood", "hazard": "discrete-hazard"}.get(plan.task, "none")
     if loss != rules.loss:
         yield f"the task {plan.task} has the loss {loss}, not {rules.loss}"
-    if rules.privacy and plan.scale_model is not None:
+    if rules.privacy is None:
+        return
+    if plan.scale_model is not None:
         yield "released moments are not covered by the privacy budget: scale features by public ranges"
+    if rules.privacy.unit == "record" and (plan.steps, plan.batch) != (rules.privacy.steps, 0):
+        yield f"record privacy samples rows in each of {rules.privacy.steps} charged steps: set steps so, batch 0"
 
 
 COMBINATIONS = (

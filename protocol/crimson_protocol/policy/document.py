@@ -13,6 +13,7 @@ from crimson_protocol.crypto.verify import DualPublic
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.policy import access
 from crimson_protocol.policy.access import Access, AccessRules
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.wire.messages.advertise import RoundNumbers
 from crimson_protocol.wire.messages.sketch import MAX_SKETCH
@@ -38,7 +39,6 @@ from crimson_protocol.wire.records import (
 POLICY_VERSION = "crimson/policy/3"
 MAX_POLICY = 16 << 20
 MICRO = 1_000_000
-MAX_RELEASES = 1 << 20
 
 KINDS = ("hospital", "blood_bank")
 STATUSES = ("active", "suspended", "revoked")
@@ -109,27 +109,6 @@ class SketchRules(Record):
     buckets: Annotated[int, UInt(MAX_SKETCH)]
     rows: Annotated[int, UInt(16)]
     every: Annotated[int, UInt(1 << 16)]
-
-
-@dataclass(frozen=True)
-class PrivacyRules(Record):
-    """Differential privacy: unit of protection, budget, and where noise enters. How much noise, the numbers say.
-
-    sampling: probability, in millionths, with which a record takes part in a round. record_clip: bound on one
-    record's contribution in the update's unit, 0 for unit node. divisor: what a record-level sum is divided by; it is
-    public and not the data's own count. releases: rounds that the budget affords, computed by the governors, checked
-    by the enclave with an accountant and counted by every node.
-    """
-
-    unit: Annotated[str, OneOf(("record", "node"))]
-    epsilon_thousandths: Annotated[int, UInt(100_000)]
-    delta_exponent: Annotated[int, UInt(30)]
-    sampling_micro: Annotated[int, UInt(MICRO)]
-    record_clip_micro: Annotated[int, UInt(2**50)]
-    divisor: Annotated[int, UInt(2**40)]
-    releases: Annotated[int, UInt(MAX_RELEASES)]
-    noise_per_bucket: Annotated[int, UInt(1)]
-    charge: Annotated[str, OneOf(("record", "node"))]
 
 
 @dataclass(frozen=True)

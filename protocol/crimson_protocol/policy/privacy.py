@@ -4,10 +4,12 @@ Everything is in quanta of the encoding, one quantum being clip / 2^value_bits. 
 the bounds; tests/privacy/test_sensitivity.py looks for vectors that exceed them, and for some that come close.
 """
 
+from dataclasses import replace
 from math import isqrt
 
 from crimson_protocol.errors import CallerFault
-from crimson_protocol.policy.document import MICRO, ModelRules, PrivacyRules
+from crimson_protocol.policy.document import MICRO, ModelRules
+from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.refusal import Refusal
 
 
@@ -49,8 +51,22 @@ def sigma_micro(rules: ModelRules) -> int:
 
 
 def multiplier_micro(rules: ModelRules) -> int:
-    """Noise multiplier, in millionths, rounded down: the noise's deviation over the sensitivity."""
+    """Noise multiplier, in millionths, rounded down: the noise's deviation over the sensitivity.
+
+    Of one local step where nodes add the noise: a record moves its sum of slopes by the record clip at most, exactly.
+    """
+    privacy = _privacy(rules)
+    if privacy.at_nodes:
+        return privacy.step_multiplier_micro
     return sigma_micro(rules) * MICRO // sensitivity_micro(rules)
+
+
+def with_noise(rules: ModelRules, multiplier: int) -> ModelRules:
+    """The rules with the least noise that is worth `multiplier` millionths."""
+    privacy = _privacy(rules)
+    if privacy.at_nodes:
+        return replace(rules, privacy=replace(privacy, step_multiplier_micro=multiplier))
+    return replace(rules, numbers=replace(rules.numbers, noise_micro=noise_for(rules, multiplier)))
 
 
 def noise_for(rules: ModelRules, multiplier: int) -> int:

@@ -48,7 +48,8 @@ def train(
     ] = None,
     features: Annotated[str | None, typer.Option(help="Columns to learn from, separated by commas.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Secure aggregations.", show_default="20, or 200 with --dp record")
+        int | None,
+        typer.Option(help="Secure aggregations.", show_default="20, or 200 with --dp record on the release"),
     ] = None,
     strategy: Annotated[str, typer.Option(help="How updates become the next model.")] = "fedavg",
     local_steps: Annotated[int, typer.Option(help="Gradient steps at a site per round.")] = 5,
@@ -82,6 +83,12 @@ def train(
         int | None, typer.Option(help="Sketch buckets in all, for filtering; a disclosure.")
     ] = None,
     dp: Annotated[str | None, typer.Option(help="Unit of differential privacy: record or node.")] = None,
+    dp_noise: Annotated[
+        str,
+        typer.Option(
+            help="release: once, in the enclave. nodes: at each site, in every local step (--dp record)."
+        ),
+    ] = "release",
     epsilon: Annotated[float, typer.Option(help="Privacy budget of the whole run.")] = 8.0,
     delta: Annotated[float, typer.Option(help="Failure probability of the privacy guarantee.")] = 1e-5,
     drop: Annotated[float, typer.Option(help="Share of sites to kill in the middle of every round.")] = 0.0,
@@ -131,6 +138,7 @@ def train(
             bucket_size=bucket_size,
             sketch=sketch,
             dp=dp,
+            dp_noise=dp_noise,
             epsilon=epsilon,
             delta=delta,
             attack=attack,
