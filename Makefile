@@ -39,8 +39,9 @@ $(VENV)/dev: $(VENV)/run requirements-dev.lock
 demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into build/demo
 	$(BIN)/crimson demo --out build/demo
 
+# Three workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
 test: sandbox $(VENV)/dev ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -55,13 +56,14 @@ bench: sandbox $(VENV)/dev ## performance goals, as ratios in one run, into buil
 bench-learning: $(VENV)/dev ## learning, privacy and robustness goals, into build/bench/learning.json
 	$(BIN)/python -m benchmarks.learning.report
 
-oracles: $(VENV)/torch ## our robust rules beside another library's, in an environment of its own
+oracles: $(VENV)/torch ## robust rules and clipped sums beside other libraries's, in an environment of its own
 	$(PYTHON) -m venv .venv-oracles
 	.venv-oracles/bin/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	.venv-oracles/bin/pip install --quiet --require-hashes -r requirements-build.lock -r enclave/requirements.lock
-	.venv-oracles/bin/pip install --quiet --no-deps --no-build-isolation -e ./protocol -e ./enclave
-	.venv-oracles/bin/pip install --quiet --no-deps byzfl==0.0.11
+	.venv-oracles/bin/pip install --quiet --no-deps --no-build-isolation -e ./protocol -e ./enclave -e ./node
+	.venv-oracles/bin/pip install --quiet --no-deps byzfl==0.0.11 opacus==1.6.0 opt-einsum==3.4.0
 	.venv-oracles/bin/python -m benchmarks.oracles.byzfl_rules
+	.venv-oracles/bin/python -m benchmarks.oracles.opacus_sums
 
 chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, ten times each
 	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s tests/end_to_end/test_chaos.py

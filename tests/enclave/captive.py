@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crimson_enclave.host.inside import MAX_SETTINGS, Settings, code_folders
+from crimson_enclave.host.settings import MAX_SETTINGS, Settings, code_folders
 from crimson_enclave.isolation import Boundary, is_isolated, isolate
 from crimson_enclave.measurement import measure
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import crimson_enclave
 from crimson_enclave.commands.shell import _parser
 from crimson_enclave.host import inside, launcher, start
-from crimson_enclave.host.inside import Settings
+from crimson_enclave.host.settings import Settings
 
 ROOT = Path(crimson_enclave.__file__).parent
 READS_ENVIRONMENT = {"commands/shell.py", "isolation/process.py"}

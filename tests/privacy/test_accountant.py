@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
-from crimson_enclave.privacy import accountant
+from crimson_enclave.privacy import composition
 from crimson_enclave.privacy.accountant import (
     LEAST_MULTIPLIER_MICRO,
     MAX_RELEASES,
@@ -93,7 +93,7 @@ def test_full_participation_is_the_closed_form_and_never_below(multiplier, count
 @pytest.mark.parametrize(("multiplier", "count", "delta", "published"), FULL)
 def test_one_privacy_loss_distribution_agrees_with_the_closed_form(multiplier, count, delta, published):
     """The path that unlike events take, for a single release of the same cost."""
-    composed = accountant._composed(((event(multiplier), count),))
+    composed = composition._composed(((event(multiplier), count),))
     truth = exact(sqrt(count) / multiplier, delta)
     assert truth <= composed.get_epsilon_for_delta(delta) <= truth + 1e-4
 
@@ -104,7 +104,7 @@ def test_convolution_never_hides_epsilon(monkeypatch, exponent, multiplier, coun
     """The path of sampled events, taken with everybody: what its rounding hides is allowed for."""
     monkeypatch.setattr(Event, "full", False)
     # Asked without its cache, which must not keep what another path found.
-    found = accountant._epsilon.__wrapped__(((event(multiplier), count),), 10.0**-exponent)
+    found = composition.composed_epsilon.__wrapped__(((event(multiplier), count),), 10.0**-exponent)
     truth = exact(sqrt(count) / multiplier, 10.0**-exponent)
     # Where the convolution cannot show so small a delta, Renyi differential privacy gives a looser value.
     assert truth <= found <= 1.3 * truth + 0.1

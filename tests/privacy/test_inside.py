@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crimson_enclave.host.inside import code_folders
+from crimson_enclave.host.settings import code_folders
 from crimson_enclave.isolation import bubblewrap
 from crimson_enclave.isolation.process import ENVIRONMENT
 from crimson_enclave.privacy.accountant import Event, epsilon

@@ -6,41 +6,22 @@ Its settings come as one record on standard input; it reads no argument and no e
 import json
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import crimson_enclave
-import crimson_protocol
 from crimson_enclave.host.failure import FAILED, Failure, failure_of
 from crimson_enclave.host.folder import StateFolder, Uncertain
 from crimson_enclave.host.gate import Gate
 from crimson_enclave.host.home import Home, read_home
 from crimson_enclave.host.keeper import NotKept
 from crimson_enclave.host.server import Server
+from crimson_enclave.host.settings import MAX_SETTINGS, PATIENCE, Settings, code_folders
 from crimson_enclave.host.start import start_from_home
 from crimson_enclave.host.talk import say
 from crimson_enclave.isolation import Boundary, isolate
-from crimson_enclave.isolation.bubblewrap import SYSTEM_FOLDERS, interpreter_paths
-from crimson_enclave.measurement import lock_path, measure
+from crimson_enclave.measurement import measure
+from crimson_enclave.privacy import composition  # noqa: F401 - no code can be loaded once the sandbox is closed
 from crimson_enclave.rounds.release import Observer
 from crimson_protocol.errors import CrimsonError
-from crimson_protocol.wire.records import Count, Items, Record, Text, UInt
-
-MAX_SETTINGS = 1 << 16
-PATIENCE = 3.0
-"""Seconds that an enclave which was just killed may take to be gone."""
-
-
-@dataclass(frozen=True)
-class Settings(Record):
-    """What the launcher tells: descriptor of the listening socket, home as seen inside, its own process id,
-    and folders of code beyond the enclave's own."""
-
-    listener: Annotated[int, UInt(1 << 16)]
-    home: Annotated[str, Text(4096)]
-    outside: Count
-    readable: Annotated[tuple[str, ...], Items(Text(4096), 64)]
 
 
 def run_inside(observer: Observer | None = None) -> int:
@@ -61,12 +42,6 @@ def run_inside(observer: Observer | None = None) -> int:
     except Uncertain as error:
         say(f"{error}; start again")
         return FAILED
-
-
-def code_folders() -> tuple[Path, ...]:
-    """Everything that an enclave's code is loaded and measured from."""
-    packages = (Path(str(package.__file__)).parent for package in (crimson_protocol, crimson_enclave))
-    return (*interpreter_paths(), *packages, lock_path(), *SYSTEM_FOLDERS)
 
 
 def _fail(failure: Failure) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crimson_enclave.host.failure import BAD_INPUT, FAILED, Failure
 from crimson_enclave.host.home import Home, read_file
-from crimson_enclave.host.inside import PATIENCE, Settings, code_folders
+from crimson_enclave.host.settings import PATIENCE, Settings, code_folders
 from crimson_enclave.isolation import bubblewrap
 from crimson_enclave.isolation.process import ENVIRONMENT
 from crimson_protocol.policy.bundle import MAX_BUNDLE, MAX_METADATA
