@@ -21,7 +21,15 @@ def play(tmp_path: Path) -> Iterator[Callable[..., Play]]:
         federation.close_journals()
 
 
+LONG = ("end_to_end", "enclave", "gateway", "node", "test_any_dropouts.py", "test_benchmarks.py")
+"""Folders and files that take minutes, longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes begin first: one that begins last keeps a single worker busy while the other waits."""
-    long = ("end_to_end", "gateway", "node", "enclave")
-    items.sort(key=lambda item: item.path.parent.name not in long)
+    """They begin first: a file that begins last keeps a single worker busy while the others wait."""
+
+    def rank(item: pytest.Item) -> int:
+        names = item.path.parent.name, item.path.name
+        return next((place for place, name in enumerate(LONG) if name in names), len(LONG))
+
+    items.sort(key=rank)
