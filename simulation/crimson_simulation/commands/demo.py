@@ -8,8 +8,6 @@ from rich.console import Console
 
 from crimson_node.application import run_app
 from crimson_node.outcome import guarded
-from crimson_simulation.commands.train import execute
-from crimson_simulation.demo_data import NOTE, write_whas500
 from crimson_simulation.options import TrainOptions
 
 EXAMPLES = """
@@ -50,6 +48,10 @@ def demo(
 
 
 def _run(options: TrainOptions, *, as_json: bool) -> int:
+    # Loading what trains takes seconds: help does not wait for it.
+    from crimson_simulation.commands.execution import execute  # noqa: PLC0415
+    from crimson_simulation.demo_data import NOTE, write_whas500  # noqa: PLC0415
+
     Console(stderr=True, soft_wrap=True).print(f"data: {NOTE}", highlight=False)
     write_whas500(options.data)
     return execute(options, as_json=as_json)
