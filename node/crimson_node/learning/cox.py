@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from crimson_node.data.rows import Floats, SurvivalRows
 from crimson_protocol.errors import CallerFault
@@ -44,19 +43,18 @@ class CoxPlan:
 
 def loss(theta: Floats, rows: SurvivalRows, l2: float = 0.0) -> float:
     """L(theta) of the module's formula for theta (d,), without unit; with no event only the l2 term."""
-    with torch.no_grad():
-        return float(_penalised(_as_tensor(theta, rows), _RiskSets.of(rows), l2))
+    return _RiskSets.of(rows).loss(_checked(theta, rows), l2)
 
 
 def gradient(theta: Floats, rows: SurvivalRows, l2: float = 0.0) -> Floats:
     """dL/dtheta (d,) at theta (d,)."""
-    return _gradient(_as_tensor(theta, rows), _RiskSets.of(rows), l2).numpy()
+    return _RiskSets.of(rows).slope(_checked(theta, rows), l2)
 
 
 def slopes(rows: SurvivalRows, l2: float = 0.0) -> Callable[[Floats], Floats]:
     """dL/dtheta (d,) at any theta (d,); the risk sets are made once."""
     risk_sets = _RiskSets.of(rows)
-    return lambda theta: _gradient(_as_tensor(theta, rows), risk_sets, l2).numpy()
+    return lambda theta: risk_sets.slope(_checked(theta, rows), l2)
 
 
 def train(theta: Floats, rows: SurvivalRows, plan: CoxPlan) -> Floats:
@@ -65,15 +63,16 @@ def train(theta: Floats, rows: SurvivalRows, plan: CoxPlan) -> Floats:
     A site whose training rows hold no event has no likelihood and returns theta unchanged. Raises
     CallerFault where shapes differ or the steps diverge.
     """
-    point = _as_tensor(theta, rows)
+    point = _checked(theta, rows)
     risk_sets = _RiskSets.of(rows)
     if not risk_sets.events:
-        return point.numpy().copy()
-    for _ in range(plan.steps):
-        point = point - plan.learning_rate * _gradient(point, risk_sets, plan.l2)
-    if not bool(torch.isfinite(point).all()):
+        return point.copy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(plan.steps):
+            point = point - plan.learning_rate * risk_sets.slope(point, plan.l2)
+    if not np.isfinite(point).all():
         raise CallerFault(Refusal.NOT_FINITE, "Cox training diverged: standardise or lower the learning rate")
-    return point.numpy()
+    return point
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +83,9 @@ class _RiskSets:
     last row of that time, where the prefix holds everybody who shares the risk set.
     """
 
-    features: torch.Tensor
-    event: torch.Tensor
-    ties: torch.Tensor
+    features: Floats
+    event: Floats
+    ties: Floats
     events: int
 
     @classmethod
@@ -97,29 +96,31 @@ class _RiskSets:
         event = training.event[order].astype(np.float64)
         last_of_time = np.searchsorted(late_first, late_first, side="right") - 1
         ties = np.bincount(last_of_time, weights=event, minlength=len(order)).astype(np.float64)
-        features = np.ascontiguousarray(training.features[order])
-        as_torch = torch.from_numpy
-        return cls(as_torch(features), as_torch(event), as_torch(ties), int(event.sum()))
+        return cls(np.ascontiguousarray(training.features[order]), event, ties, int(event.sum()))
+
+    def loss(self, theta: Floats, l2: float) -> float:
+        """L(theta)."""
+        penalty = 0.5 * l2 * float(theta @ theta)
+        if not self.events:
+            return penalty
+        log_hazard = self.features @ theta
+        # Logarithms of sums, term by term: hazards may differ by more than a float's range.
+        log_risk = np.logaddexp.accumulate(log_hazard)
+        return float(self.ties @ log_risk - self.event @ log_hazard) / self.events + penalty
+
+    def slope(self, theta: Floats, l2: float) -> Floats:
+        """dL/dtheta: row j counts with the sum, over the events whose risk set it is in, of its share of the hazard."""
+        if not self.events:
+            return np.asarray(l2 * theta)
+        log_hazard = self.features @ theta
+        log_risk = np.logaddexp.accumulate(log_hazard)
+        with np.errstate(divide="ignore"):
+            per_event = np.log(self.ties) - log_risk
+        shares = np.exp(log_hazard + np.logaddexp.accumulate(per_event[::-1])[::-1])
+        return np.asarray((shares - self.event) @ self.features / self.events + l2 * theta)
 
 
-def _as_tensor(theta: Floats, rows: SurvivalRows) -> torch.Tensor:
+def _checked(theta: Floats, rows: SurvivalRows) -> Floats:
     if theta.shape != (rows.features.shape[1],):
         raise CallerFault(Refusal.WRONG_LENGTH, "one coefficient per feature is needed")
-    return torch.from_numpy(np.array(theta, dtype=np.float64))
-
-
-def _penalised(theta: torch.Tensor, risk_sets: _RiskSets, l2: float) -> torch.Tensor:
-    penalty = 0.5 * l2 * theta.square().sum()
-    if not risk_sets.events:
-        return penalty
-    log_hazard = risk_sets.features @ theta
-    log_risk = torch.logcumsumexp(log_hazard, dim=0)
-    # Dense weights instead of picking rows by index: the backward pass then adds in a fixed order.
-    negative = (risk_sets.ties * log_risk).sum() - (risk_sets.event * log_hazard).sum()
-    return negative / risk_sets.events + penalty
-
-
-def _gradient(theta: torch.Tensor, risk_sets: _RiskSets, l2: float) -> torch.Tensor:
-    point = theta.detach().requires_grad_(True)
-    (slope,) = torch.autograd.grad(_penalised(point, risk_sets, l2), point)
-    return slope
+    return np.array(theta, dtype=np.float64)

@@ -14,16 +14,17 @@ come from the protocol of a study, not from quantiles of anybody's rows.
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn.functional import softplus
 
 from crimson_node.data.rows import Floats, SurvivalRows
-from crimson_node.learning.network import Network
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault
 from crimson_protocol.refusal import Refusal
+
+if TYPE_CHECKING:
+    from crimson_node.learning.network import Network
 
 # Below this logit log(1 + exp(z)) equals exp(z) in float64.
 _NEGLIGIBLE = -40.0
@@ -82,7 +83,7 @@ class HazardModel:
             return slope
         targets = bins_at_risk(self.cuts, training)
         if self.hidden:
-            total = self._network.gradient(theta, training.features, targets, self._record_loss)
+            total = self._network.gradient(theta, training.features, targets, self._even_odds)
         else:
             residual = self._residual(theta, training, targets)
             total = np.concatenate([training.features.T @ residual.sum(axis=1), residual.sum(axis=0)])
@@ -98,7 +99,7 @@ class HazardModel:
             return np.empty((0, self.parameters))
         targets = bins_at_risk(self.cuts, training)
         if self.hidden:
-            each = self._network.record_gradients(theta, training.features, targets, self._record_loss)
+            each = self._network.record_gradients(theta, training.features, targets, self._even_odds)
         else:
             residual = self._residual(theta, training, targets)
             each = np.concatenate([training.features * residual.sum(axis=1)[:, None], residual], axis=1)
@@ -110,9 +111,7 @@ class HazardModel:
         if not self.hidden:
             per_row = (features @ theta[: self.features])[:, None]
             return np.asarray(per_row + theta[self.features :] + self._even_odds)
-        with torch.no_grad():
-            outputs = self._network.outputs(torch.from_numpy(theta), torch.from_numpy(features))
-        return np.asarray(outputs.numpy() + self._even_odds)
+        return self._network.values(theta, features) + self._even_odds
 
     def risk(self, theta: Floats, features: Floats) -> Floats:
         """log H(last cut) per row (rows,), with H = -log S the cumulative hazard: finite, and on the scale of a log
@@ -138,19 +137,16 @@ class HazardModel:
         return np.asarray(np.exp(-hazard), dtype=np.float64)
 
     @property
-    def _network(self) -> Network:
+    def _network(self) -> "Network":
+        # Loading torch takes a second and 200 MB: only a model with hidden layers pays for it.
+        from crimson_node.learning.network import Network  # noqa: PLC0415
+
         return Network((self.features, *self.hidden, len(self.cuts)))
 
     @property
     def _even_odds(self) -> float:
         """Logit of the hazard that, the same in all K bins, leaves 1/2 after the last."""
         return math.log(math.expm1(math.log(2.0) / len(self.cuts)))
-
-    def _record_loss(self, outputs: torch.Tensor, at_risk: torch.Tensor, died: torch.Tensor) -> torch.Tensor:
-        """L_i of each row (rows,) from a network's outputs (rows, K)."""
-        logits = outputs + self._even_odds
-        # The threshold keeps softplus exact where it would else return its argument.
-        return (at_risk * softplus(logits, threshold=40.0) - died * logits).sum(dim=1)
 
     def _weights(self, theta: Floats) -> Floats:
         """theta with intercepts and biases set to 0."""

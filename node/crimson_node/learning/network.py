@@ -5,19 +5,19 @@ activations keep per-record gradients short, which costs less under a clip (N. P
 activations for deep learning with differential privacy", AAAI 2021).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch.func import grad, vmap
+from torch.nn.functional import softplus
 
 from crimson_node.data.rows import Floats
 from crimson_protocol.entropy import Entropy
 
-RecordLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Outputs (rows, K) and two targets of that shape to one loss per row (rows,)."""
+Targets = tuple[Floats, Floats]
+"""Per row and bin (rows, K): 1 where the row was at risk, and 1 where its event was."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,34 @@ class Network:
                 values = torch.tanh(values)
         return values
 
-    def gradient(
-        self, theta: Floats, features: Floats, targets: tuple[Floats, Floats], loss: RecordLoss
-    ) -> Floats:
-        """The sum over rows of the loss's slopes (parameters,)."""
+    def values(self, theta: Floats, features: Floats) -> Floats:
+        """`outputs` as plain numbers."""
+        with torch.no_grad():
+            return np.asarray(self.outputs(torch.from_numpy(theta), torch.from_numpy(features)).numpy())
+
+    def gradient(self, theta: Floats, features: Floats, targets: Targets, offset: float) -> Floats:
+        """The sum over rows of the hazard's slopes (parameters,), with `offset` added to every output."""
         point = torch.from_numpy(theta.copy()).requires_grad_(True)
-        first, second = (torch.from_numpy(target) for target in targets)
-        total = loss(self.outputs(point, torch.from_numpy(features)), first, second).sum()
+        at_risk, died = (torch.from_numpy(target) for target in targets)
+        total = _record_loss(self.outputs(point, torch.from_numpy(features)) + offset, at_risk, died).sum()
         (slope,) = torch.autograd.grad(total, point)
         return np.asarray(slope.numpy())
 
-    def record_gradients(
-        self, theta: Floats, features: Floats, targets: tuple[Floats, Floats], loss: RecordLoss
-    ) -> Floats:
+    def record_gradients(self, theta: Floats, features: Floats, targets: Targets, offset: float) -> Floats:
         """One slope per row (rows, parameters)."""
 
         def of_one(
-            point: torch.Tensor, row: torch.Tensor, first: torch.Tensor, second: torch.Tensor
+            point: torch.Tensor, row: torch.Tensor, at_risk: torch.Tensor, died: torch.Tensor
         ) -> torch.Tensor:
-            return loss(self.outputs(point, row[None, :]), first[None, :], second[None, :])[0]
+            logits = self.outputs(point, row[None, :]) + offset
+            return _record_loss(logits, at_risk[None, :], died[None, :])[0]
 
         each = vmap(grad(of_one), in_dims=(None, 0, 0, 0))
         several = [torch.from_numpy(np.ascontiguousarray(part)) for part in (features, *targets)]
         return np.asarray(each(torch.from_numpy(theta), *several).numpy())
+
+
+def _record_loss(logits: torch.Tensor, at_risk: torch.Tensor, died: torch.Tensor) -> torch.Tensor:
+    """The hazard's loss of each row (rows,) from its logits (rows, K)."""
+    # The threshold keeps softplus exact where it would else return its argument.
+    return (at_risk * softplus(logits, threshold=40.0) - died * logits).sum(dim=1)

@@ -28,7 +28,7 @@ class Training:
 
         Raises DataFault where the file cannot be used.
         """
-        # Loading torch takes a second and 200 MB: only a node that trains pays for it.
+        # Loading what learns takes half a second: only a node that trains pays for it.
         from crimson_node.learning.task import Task  # noqa: PLC0415
 
         task = Task.of(agent.member.policy, model)
