@@ -1,9 +1,9 @@
 """What the sketch filter catches, and what an attack costs with it: 60 sites, a fifth of them attackers.
 
-Sites train networks of 22,000 to 27,000 parameters, encode their updates, and sketch them in 256 buckets under a new
+Sites train networks of 21,000 to 27,000 parameters, encode their updates, and sketch them in 256 buckets under a new
 seed each round, as nodes do. Masks cancel bit for bit, so the sums here are those of the secure path; updates are
-added in float64. Thresholds of the filter were chosen on the first three tasks, one seed each. The last task was
-measured once they stood.
+added in float64. Thresholds of the filter were chosen on the first three tasks, one seed each, and raised once after
+lower ones had flagged more honest sites on light chains than on those. Digits were measured when they stood.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.learning.sketch_tasks import SITES, Task, dialysis, drives, light_chains, shifted_classes
+from benchmarks.learning.sketch_tasks import (
+    SITES,
+    Task,
+    dialysis,
+    digits,
+    drives,
+    light_chains,
+    shifted_classes,
+)
 from crimson_enclave.filters.sketch_filter import flag
 from crimson_protocol.sketch import sketch
 from crimson_simulation.attacks.registry import UPDATE_ATTACKS, Attack
@@ -29,6 +37,7 @@ TASKS: Mapping[str, Callable[[int], Task]] = {
     "dialysis": dialysis,
     "drives": drives,
     "light chains": light_chains,
+    "digits": digits,
 }
 JUST_INSIDE = "just-inside"
 OBVIOUS = ("sign-flip", "scaling", "noise", "inner-product")
@@ -80,7 +89,9 @@ def row(task: str, attack: str, seeds: Sequence[int], rounds: int) -> dict[str, 
         "attackers out": round(float(np.mean([one.attackers_out for one in filtered])), 4),
         "honest out": round(float(np.mean([one.honest_out for one in filtered])), 4),
     }
-    goal, holds = _judged(attack, relative, found, float(np.mean(errors) - np.mean(without)))
+    # Where an attack happens to help the plain mean, a filter that keeps the attackers out cannot follow it.
+    beside = max(np.mean(without), np.mean(alone)) if attack in HIDDEN else np.mean(without)
+    goal, holds = _judged(attack, relative, found, float(np.mean(errors) - beside))
     return {**found, "goal": goal, "ok": holds}
 
 
@@ -94,7 +105,7 @@ def _judged(attack: str, relative: bool, found: Mapping[str, Any], worse: float)
     if attack in ADAPTIVE:
         return "error of the norm-bounded mean + 0.02", worse <= 0.02
     if attack in HIDDEN:
-        return "error of the plain mean + 0.01", worse <= 0.01
+        return "error of the plain mean, or of the honest sites alone, + 0.01", worse <= 0.01
     return "honest out <= 1 %", bool(few_honest)
 
 

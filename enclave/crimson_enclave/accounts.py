@@ -10,7 +10,7 @@ from crimson_enclave.sealed.record import Charge
 from crimson_protocol.errors import PolicyRefusal
 from crimson_protocol.exposure import exposure_micro, refuse_exposure, sketched_round
 from crimson_protocol.policy.document import ModelRules, Policy
-from crimson_protocol.policy.privacy import adjacency, multiplier_micro
+from crimson_protocol.policy.privacy import adjacency, charged_unit, multiplier_micro
 from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.receipt import PrivacyCharge
 from crimson_protocol.refusal import Refusal
@@ -46,7 +46,14 @@ class Accounts:
         self._refuse_over_budget(rules, privacy)
         model, event, exponent = rules.model, event_of(rules), privacy.delta_exponent
         ledger = self.ledger.after(
-            Charge(model, *place, event.multiplier_micro, event.sampling_micro, privacy.steps)
+            Charge(
+                model,
+                *place,
+                event.multiplier_micro,
+                event.sampling_micro,
+                privacy.steps,
+                charged_unit(privacy),
+            )
         )
         charge = PrivacyCharge(
             unit=privacy.unit,
@@ -57,6 +64,16 @@ class Accounts:
             releases=ledger.charged(model),
         )
         return replace(self, ledger=ledger), charge
+
+    def refuse_other_units(self, policy: Policy) -> None:
+        """PolicyRefusal(UNSOUND_POLICY) where a model that was charged has no budget any more, or one for another unit:
+        also where a policy between did not list it."""
+        units = {charge.model: charge.unit for charge in self.ledger.charges}
+        for rules in policy.models:
+            before, now = units.get(rules.model), rules.privacy and charged_unit(rules.privacy)
+            if before not in (None, now):
+                text = f"{rules.model} was charged per {before} and cannot be per {now or 'nothing'}"
+                raise PolicyRefusal(Refusal.UNSOUND_POLICY, text)
 
     def _refuse_over_budget(self, rules: ModelRules, privacy: PrivacyRules) -> None:
         # Nodes count releases and know no epsilon: what they would refuse is not offered.

@@ -26,14 +26,15 @@ def submit_closed(session: "Session", state: Submitting) -> "Outgoing":
     # 8.5: governors may free one round of a model from its earlier verdict, in the policy itself.
     freed = session.policy.reopened(offer.model, offer.round, offer.model_digest)
     earlier = None if freed else session.bound.on(offer)
-    if earlier is not None:
-        # Its cohort was filtered when it was first shown, and may not change.
-        session.state, messages = close_submit(state, earlier.cohort, earlier.proofs)
-    elif sketched_round(rules, offer.round):
-        session.state, messages = close_submit(state, seed=session.entropy(32))
+    only, proofs = (earlier.cohort, earlier.proofs) if earlier else (None, ())
+    if sketched_round(rules, offer.round):
+        # Also where the cohort may not change: it was filtered when it was first shown, but these vectors were not.
+        session.state, messages = close_submit(state, only, proofs, seed=session.entropy(32))
         if isinstance(session.state, Sketching):
             # 7.2: exposure is counted before the seed leaves.
             session.accounts = session.accounts.shown(rules)
+    elif only is not None:
+        session.state, messages = close_submit(state, only, proofs)
     else:
         suspected = session.accounts.suspected.get(offer.model, frozenset())
         session.state, messages = close_submit(state, suspected=suspected)
@@ -50,7 +51,10 @@ def sketch_closed(session: "Session", state: Sketching) -> "Outgoing":
     session.state, messages, flagged = close_sketch(state, memory)
     for found in flagged:
         session.log.flag(terms, (found.node,), [session.policy.name(found.node)], f"sketch-{found.test}", now)
-    session.accounts = session.accounts.suspecting(model, frozenset(found.node for found in flagged))
+    named = frozenset(found.node for found in flagged)
+    # Who was flagged before and shows no sketch now stays suspected: only passing clears a node.
+    suspected = session.accounts.suspected.get(model, frozenset()) - frozenset(state.sketched.values)
+    session.accounts = session.accounts.suspecting(model, suspected | named)
     if isinstance(session.state, Confirming):
         return _shown(session, session.state, list(messages))
     return session.said("verdict", [])

@@ -97,6 +97,7 @@ class Session:
 
     def __post_init__(self) -> None:
         refuse_broken_promises(self.policy)
+        self.accounts.refuse_other_units(self.policy)
         self.log.boot(self.policy.digest(), self.clock())
 
     def open(self, model: str, *, again: bool = False, strategy: str | None = None) -> bytes:
@@ -216,7 +217,19 @@ class Session:
         return known
 
     def close(self) -> Outgoing:
-        """The phase is complete or its time is up: move on and give what is to be said."""
+        """The phase is complete or its time is up: move on and give what is to be said.
+
+        A mistake of our own ends the attempt: one that stayed open would hold up every model.
+        """
+        try:
+            return self._close()
+        except CallerFault as fault:
+            if self.state is None:
+                raise
+            self.state = Aborted(terms_of(self.state), fault.code, (), again=False)
+            return self.said("abort", [])
+
+    def _close(self) -> Outgoing:
         match self.state:
             case Advertising():
                 self.state, roster = close_advertise(self.state)

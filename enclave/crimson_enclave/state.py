@@ -122,7 +122,8 @@ class Sketched:
 
 @dataclass(frozen=True)
 class Sketching:
-    """Freeze is out with a seed; sketches come in. `candidates`: whose vectors may be accepted."""
+    """Freeze is out with a seed; sketches come in. `candidates`: whose vectors may be accepted. `only`: the cohort of
+    an earlier verdict on the same model, with its `convictions`, which the verdict must accept whole."""
 
     phase = EnclavePhase.SKETCHING
     frozen: Frozen
@@ -131,6 +132,8 @@ class Sketching:
     sums: BucketSums = field(repr=False)
     candidates: frozenset[int]
     sketched: Sketched
+    only: frozenset[int] | None = None
+    convictions: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

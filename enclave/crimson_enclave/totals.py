@@ -83,16 +83,16 @@ class Totals:
         return total
 
 
-def check_totals(layout: Layout, buckets: Sequence[BucketTotal]) -> Totals:
+def check_totals(layout: Layout, buckets: Sequence[BucketTotal], tail: int = 0) -> Totals:
     """Steps 12.5 and 12.6, or PeerFault(COUNT_WORDS_DIFFER, OUT_OF_RANGE). Nobody can be named for either:
-    a wrong mask and a wrong vector look alike in a sum."""
+    a wrong mask and a wrong vector look alike in a sum. tail: quanta that noise may have added to a parameter."""
     for bucket in buckets:
-        _check_counts(layout, bucket)
-        _check_range(layout, bucket)
+        check_counts(layout, bucket)
+        _check_range(layout, bucket, tail)
     return Totals(layout, buckets)
 
 
-def _check_counts(layout: Layout, bucket: BucketTotal) -> None:
+def check_counts(layout: Layout, bucket: BucketTotal) -> None:
     bits = layout.numbers.ring_bits
     low = (1 << bits) - 1
     expected = [(bucket.accepted >> (bits * place)) & low for place in range(layout.count_words)]
@@ -101,14 +101,17 @@ def _check_counts(layout: Layout, bucket: BucketTotal) -> None:
             raise PeerFault(Refusal.COUNT_WORDS_DIFFER, "the masks of a bucket did not cancel")
 
 
-def _check_range(layout: Layout, bucket: BucketTotal) -> None:
+def _check_range(layout: Layout, bucket: BucketTotal, tail: int) -> None:
     numbers = layout.numbers
     bound = bucket.accepted << numbers.value_bits
-    for start in range(0, layout.body, BLOCK):
-        stop = min(start + BLOCK, layout.body)
-        lanes = decode(layout.read(bucket.words, start, stop), numbers.ring_bits)
-        if lanes.size and max(int(lanes.max()), -int(lanes.min())) > bound:
-            raise PeerFault(Refusal.OUT_OF_RANGE, "a summed lane exceeds what its nodes may contribute")
+    for first, last, most in (
+        (0, numbers.parameters, bound + tail),
+        (numbers.parameters, layout.body, bound),
+    ):
+        for start in range(first, last, BLOCK):
+            lanes = decode(layout.read(bucket.words, start, min(start + BLOCK, last)), numbers.ring_bits)
+            if max(int(lanes.max()), -int(lanes.min())) > most:
+                raise PeerFault(Refusal.OUT_OF_RANGE, "a summed lane exceeds what its nodes may contribute")
     weight = decode(layout.read(bucket.words, numbers.parameters, numbers.parameters + 1), numbers.ring_bits)
     if weight[0] < 0:
         raise PeerFault(Refusal.OUT_OF_RANGE, "the summed weight is negative")

@@ -9,24 +9,35 @@ from crimson_enclave.privacy.accountant import (
     multiplier_for,
     releases_afforded,
 )
+from crimson_protocol.errors import CallerFault
 from crimson_protocol.policy.combinations import MAX_DELTA_EXPONENT, MAX_EPSILON, MIN_DELTA_EXPONENT
 from crimson_protocol.policy.document import MICRO, ModelRules
 from crimson_protocol.policy.privacy import multiplier_micro, with_noise
-from crimson_protocol.policy.privacy_rules import LEAST_STEP_MULTIPLIER, PrivacyRules
+from crimson_protocol.policy.privacy_rules import LEAST_STEP_MULTIPLIER, MAX_STEP_MULTIPLIER, PrivacyRules
+from crimson_protocol.refusal import Refusal
 
 
 def with_least_noise(rules: ModelRules) -> ModelRules:
     """The rules with the least noise, or up to a thousandth more, that keeps their promised releases within the budget.
 
     Nodes add no less than half a record clip in a step. Unchanged where no noise can be computed because a setting is
-    unsound. Takes seconds where records are sampled. Raises CallerFault where no noise is enough.
+    unsound. Takes seconds where records are sampled. Raises CallerFault where no noise is enough, or none that nodes
+    can draw.
     """
     privacy = rules.privacy
     if privacy is None or not privacy.releases or not _computable(rules):
         return rules
     budget, delta = privacy.epsilon_thousandths, 10.0**-privacy.delta_exponent
     multiplier = multiplier_for(budget, delta, privacy.sampling_micro, privacy.releases * privacy.steps)
-    return with_noise(rules, max(multiplier, LEAST_STEP_MULTIPLIER) if privacy.at_nodes else multiplier)
+    if not privacy.at_nodes:
+        return with_noise(rules, multiplier)
+    if multiplier > MAX_STEP_MULTIPLIER:
+        steps = privacy.releases * privacy.steps
+        text = (
+            f"{steps} local steps need more noise in each than a node can draw: fewer steps, or more epsilon"
+        )
+        raise CallerFault(Refusal.OUT_OF_RANGE, text)
+    return with_noise(rules, max(multiplier, LEAST_STEP_MULTIPLIER))
 
 
 def with_releases(rules: ModelRules) -> ModelRules:

@@ -69,7 +69,7 @@ def budget_figures(policy: Policy, rules: ModelRules) -> BudgetFigures | None:
         afforded=afforded(rules),
         costs=tuple((count, cost(rules, count)) for count in counts),
         noise_to_signal=noise_to_signal(rules, privacy, nodes),
-        units=nodes if charged_unit(privacy) == "node" else _records(privacy),
+        units=nodes if charged_unit(privacy) == "node" else _records(privacy, nodes),
     )
 
 
@@ -110,9 +110,11 @@ def noise_to_signal(rules: ModelRules, privacy: PrivacyRules, nodes: int) -> flo
     return length / (rules.numbers.clip_micro / MICRO)
 
 
-def _records(privacy: PrivacyRules) -> int:
-    """Records that the policy counts with: the divisor is their expected number in a sample, of all or of a site."""
-    return privacy.divisor * MICRO // privacy.sampling_micro
+def _records(privacy: PrivacyRules, nodes: int) -> int:
+    """Records that the policy counts with, at all nodes: the divisor is how many of them a sample is expected to hold,
+    or how many of one node's."""
+    samples = nodes if privacy.at_nodes else 1
+    return samples * privacy.divisor * MICRO // privacy.sampling_micro
 
 
 def epsilon_in_words(thousandths: int) -> str:

@@ -157,7 +157,8 @@ def _ranges(plan: TrainingPlan) -> list[str]:
 def _steps(rules: ModelRules, plan: TrainingPlan) -> list[str]:
     """How a node moves the model, and what the model looks like."""
     rate, l2 = micro_in_words(plan.learning_rate_micro), micro_in_words(plan.l2_micro)
-    if rules.privacy is not None and rules.privacy.unit == "record":
+    privacy = rules.privacy
+    if privacy is not None and privacy.unit == "record" and not privacy.at_nodes:
         sentences = [f"A round takes one step, in the enclave, over the sites' summed slopes, with l2 {l2}."]
     else:
         kind = "pass" if plan.batch else "step"

@@ -217,7 +217,7 @@ def _budget_warnings(policy: Policy, rules: ModelRules) -> list[str]:
     if figures is None:
         return []
     if figures.noise_to_signal > 1:
-        length = f"{figures.noise_to_signal:.3g} times as long as an update can be"
+        length = f"about {figures.noise_to_signal:.3g} times as long as an update can be"
         found.append(f"noise on the mean is {length}: it learns little or nothing, whatever is released")
     if not figures.rare_enough:
         found.append(

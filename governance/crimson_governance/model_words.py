@@ -94,11 +94,11 @@ def budget_words(rules: ModelRules, figures: BudgetFigures | None) -> list[str]:
     sentences.append(
         f"Noise is added {NOISE_ENTERS[rules.privacy.noise]}, {micro_in_words(figures.multiplier_micro)} times what "
         f"one {figures.unit} can do. "
-        f"On the mean it is {figures.noise_to_signal:.3g} times as long as the most that an update can be."
+        f"On the mean it is about {figures.noise_to_signal:.3g} times as long as the most that an update can be."
     )
     if rules.privacy.at_nodes:
         sentences.append(
             f"A release takes {counted(rules.privacy.steps, 'local step')}, and each of them is charged. Records are "
-            "protected from the enclave too, and any filter may follow."
+            "protected from the enclave too, and any rule over updates may follow."
         )
     return sentences

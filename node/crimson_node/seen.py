@@ -67,7 +67,8 @@ class VerdictConfirmed(Record):
 class VerdictReleased(Record):
     """A release was verified: of the verdict this node confirmed, or of a round that it missed.
 
-    `output` is the digest of the artifact that the model is at from now on.
+    `output` is the digest of the artifact that the model is at from now on. `charges`: private releases of the model
+    that its receipt counts.
     """
 
     model: Name
@@ -76,6 +77,7 @@ class VerdictReleased(Record):
     receipt_digest: Digest
     output: Digest
     checkpoint: Annotated[Checkpoint, Nested(Checkpoint)]
+    charges: Count = 0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Seen:
     It stays after the release: exact sums over two cohorts on one model differ by single sites. Training
     moves on to another digest with every release, so it is held to nothing. `exposure`: what sketches have shown of
     a model's updates, in millionths, over all rounds. `sketches`: how many of the update on one digest. `charges`:
-    private releases of a model that this node opened shares for.
+    private releases of a model that this node opened shares for, or that a receipt told it of.
     """
 
     policy_serial: int = 0
@@ -153,7 +155,13 @@ class Seen:
                 return replace(self, confirmed=confirmed, bound=bound)
             case VerdictReleased():
                 released = {**self.released, entry.model: entry}
-                return replace(self, checkpoint=self._later(entry.checkpoint), released=released)
+                counted = max(entry.charges, self.charges.get(entry.model, 0))
+                return replace(
+                    self,
+                    checkpoint=self._later(entry.checkpoint),
+                    released=released,
+                    charges={**self.charges, entry.model: counted},
+                )
             case UpdateSketched():
                 return self._sketched(entry)
             case ReleaseCharged():

@@ -5,7 +5,7 @@ about the square root of the sum (docs/LIMITATIONS.md). Enclave and nodes count 
 """
 
 from crimson_protocol.errors import PolicyRefusal
-from crimson_protocol.policy.document import MICRO, ModelRules
+from crimson_protocol.policy.document import MICRO, ModelRules, Policy
 from crimson_protocol.refusal import Refusal
 
 EXPOSURE_WARNING_MICRO = 100_000
@@ -19,6 +19,13 @@ def exposure_micro(rules: ModelRules) -> int:
     if rules.sketch is None or not rules.numbers.parameters:
         return 0
     return -(-rules.sketch.buckets * MICRO // rules.numbers.parameters)
+
+
+def most_sketches(policy: Policy, model: str, digest: bytes) -> int:
+    """How many sketches a node gives of its updates on one model digest: one more for each order to reopen it."""
+    return MOST_SKETCHES + sum(
+        (order.model, order.model_digest) == (model, digest) for order in policy.reopens
+    )
 
 
 def refuse_exposure(shown: int, rules: ModelRules) -> None:

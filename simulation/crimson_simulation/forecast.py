@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from crimson_enclave.privacy.accountant import Event, epsilon_thousandths
+from crimson_governance.budgets import noise_to_signal
 from crimson_protocol.cohort import Numbers, numbers
 from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, exposure_micro
 from crimson_protocol.policy.document import EvidenceRules, ModelRules
@@ -16,7 +17,8 @@ from crimson_simulation.options import TrainOptions
 from crimson_simulation.parties import FEDERATION, models_of, now
 from crimson_simulation.policy_writer import SiteKeys, roster, write_policy
 from crimson_simulation.public_facts import public_facts
-from crimson_simulation.summary import noise_to_signal, privacy_warnings
+from crimson_simulation.summary import privacy_warnings
+from crimson_simulation.terminal import noise_row
 
 SCHEMA = "crimson/train-forecast/1"
 
@@ -71,7 +73,7 @@ def _privacy(rules: ModelRules, nodes: int) -> dict[str, Any] | None:
             for count in after
         },
         "rounds_afforded": privacy.releases,
-        "noise_to_signal": round(noise_to_signal(rules, nodes), 4),
+        "noise_to_signal": round(noise_to_signal(rules, privacy, nodes), 4),
     }
 
 
@@ -149,8 +151,10 @@ def _privacy_rows(table: Table, privacy: dict[str, Any] | None) -> None:
     terms = f"per {privacy['unit']}, delta {privacy['delta']:.0e}, {privacy['adjacency']}"
     for count, epsilon in privacy["epsilon_after"].items():
         table.add_row(f"epsilon after {count}", f"{epsilon:.3f}", terms)
-    table.add_row("budget", f"{privacy['budget']:g}", f"affords {privacy['rounds_afforded']} rounds")
-    where = {"release": "once, in the enclave", "nodes": "at each site, in every local step"}
-    table.add_row("noise multiplier", f"{privacy['noise_multiplier']:.3f}", where[privacy["noise"]])
+    events = f"{privacy['charged_steps']} events" if privacy["charged_steps"] > 1 else "1 event"
+    table.add_row(
+        "budget", f"{privacy['budget']:g}", f"of {privacy['rounds_afforded']} rounds, {events} each"
+    )
+    table.add_row(*noise_row(privacy))
     warning = " (more noise than signal)" if privacy["noise_to_signal"] > 1 else ""
     table.add_row("noise to clip", f"{privacy['noise_to_signal']:.2f}", f"on the mean update{warning}")

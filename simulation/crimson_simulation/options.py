@@ -77,10 +77,6 @@ class TrainOptions:
                 "give either --site-column or --nodes",
             ),
             "--drop": (0 <= self.drop < 1, "give a share from 0 up to, but not including, 1"),
-            "--attack": (
-                self.attack is None or self.engine == "inline",
-                "attacks are played in one process: give --engine inline",
-            ),
             "--engine": (self.engine in ENGINES, "give " + " or ".join(ENGINES)),
             "--seed": (self.seed >= 0, "give 0 or more"),
         }

@@ -1,7 +1,7 @@
 """Writes the policy of a simulated federation, which governs itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 from crimson_governance.accounting import with_least_noise
@@ -105,7 +105,7 @@ def model_rules(
         loss=LOSSES[plan.task] if trained else "none",
         robust_rule=options.robust_rule if trained else "none",
         robust_tolerance=tolerance(options, nodes) if trained else 0,
-        mixing=int(trained and options.mixing and options.strategy in MIXED and not options.dp),
+        mixing=int(trained and options.mixing and options.strategy in MIXED and may_mix(options)),
         radius_micro=numbers.clip_micro // 2 if trained and options.strategy == "centered-clipping" else 0,
         enclave_clip=int(trained and bool(options.dp) and (options.bucket_size or 1) > 1),
         numbers=numbers,
@@ -119,7 +119,13 @@ def model_rules(
     )
     if rules.privacy is None or reasons_against_noise(rules):
         return rules
-    return with_least_noise(rules)
+    noised = with_least_noise(rules)
+    return noised if options.clip is not None else _with_room_for_noise(noised, plan)
+
+
+def may_mix(options: TrainOptions) -> bool:
+    """Whether nodes' updates may decide which of them are mixed: noise on the release does not cover that choice."""
+    return options.dp is None or options.dp_noise == "nodes"
 
 
 def reasons_against_noise(rules: ModelRules) -> bool:
@@ -142,6 +148,23 @@ def _privacy(options: TrainOptions, facts: PublicFacts, nodes: int) -> PrivacyRu
         charge=options.dp or "node",
         steps=options.local_steps if at_nodes else 1,
     )
+
+
+def _with_room_for_noise(rules: ModelRules, plan: TrainingPlan) -> ModelRules:
+    """Bound on a node's update, longer by what the node's own noise adds: cutting noise off would cut what is learnt.
+
+    Noise of d lanes is longer than sqrt(d) + 3 deviations in one of a hundred updates at most.
+    """
+    privacy, numbers = rules.privacy, rules.numbers
+    if privacy is None or not privacy.at_nodes:
+        return rules
+    of_a_step = (
+        plan.local.learning_rate * privacy.step_multiplier_micro / MICRO * RECORD_CLIP / privacy.divisor
+    )
+    noise = of_a_step * sqrt(privacy.steps) * (sqrt(numbers.parameters) + 3)
+    clip = numbers.clip_micro + round(noise * MICRO)
+    radius = clip // 2 if rules.radius_micro else 0
+    return replace(rules, numbers=replace(numbers, clip_micro=clip), radius_micro=radius)
 
 
 def server_rules(options: TrainOptions) -> ServerRules:

@@ -1,14 +1,13 @@
 """The summary of a run: the keys that documentation and outside checks rely on, and the files beside it."""
 
 import json
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
-from crimson_governance.budgets import noise_to_signal as governors_ratio
+from crimson_governance.budgets import noise_to_signal
 from crimson_node.durable import make_folder, write_file
 from crimson_protocol.events import SignedCheckpoint
 from crimson_protocol.log import leaf_hash, merkle_root
@@ -130,6 +129,7 @@ def _privacy(facts: RunFacts, rules: ModelRules) -> dict[str, Any] | None:
         "releases": last.releases,
         "budget": rules.privacy.epsilon_thousandths / 1000,
         "noise": rules.privacy.noise,
+        "charged_steps": rules.privacy.steps,
         "noise_multiplier": multiplier_micro(rules) / 1e6,
     }
 
@@ -144,19 +144,10 @@ def privacy_warnings(rules: ModelRules, pooled: PooledData) -> list[str]:
         + (f", and the ranges of {names_of_ranges(numeric)}" if numeric else ""),
         "the scores are computed by this run, which was given all rows; the budget does not cover them",
     ]
-    signal = noise_to_signal(rules, len(pooled.sites))
+    signal = noise_to_signal(rules, rules.privacy, len(pooled.sites))
     if rules.privacy.unit == "node" and signal > 1:
         found.append(f"noise on the mean update is {signal:.2f} times the clip: little can be learnt")
     return found
-
-
-def noise_to_signal(rules: ModelRules, nodes: int) -> float:
-    """Norm of the noise on the mean update over the clip, sigma sqrt(d) / (n clip); where nodes add it, over what all
-    their records can do."""
-    numbers, privacy = rules.numbers, rules.privacy
-    if privacy is not None and privacy.at_nodes:
-        return governors_ratio(rules, privacy, nodes)
-    return numbers.noise_micro / numbers.clip_micro * sqrt(numbers.parameters) / nodes
 
 
 def _uncompared(facts: RunFacts) -> list[str]:

@@ -15,7 +15,7 @@ from crimson_node.learning.learner import learner_of
 from crimson_node.learning.plan import MICRO, TrainingPlan
 from crimson_node.learning.ranges import scaled_by_ranges
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
-from crimson_simulation.attacks.registry import parse
+from crimson_simulation.attacks.registry import attack_of
 from crimson_simulation.dataset import PooledData
 from crimson_simulation.engine import Engine, RunFacts, plan_drops
 from crimson_simulation.inline import InlineEngine
@@ -54,10 +54,11 @@ class SurvivalRun:
 
 def make_engine(parties: Parties, options: TrainOptions, folder: Path, display: Display) -> Engine:
     """The engine that the options name, which keeps what it makes in `folder`."""
+    attack = attack_of(options)
     if options.engine == "inline":
-        attack = parse(options.attack) if options.attack else None
         return InlineEngine(parties, folder, display.phase, attack, options.seed)
-    return ProcessEngine(parties, folder, drops=options.drop > 0, progress=display.phase)
+    drops = options.drop > 0
+    return ProcessEngine(parties, folder, display.phase, attack, options.seed, drops=drops)
 
 
 def run(pooled_data: PooledData, options: TrainOptions, display: Display) -> SurvivalRun:

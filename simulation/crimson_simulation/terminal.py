@@ -1,5 +1,6 @@
 """What a person sees on stderr: progress while a run works, and the closing table."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,6 +74,7 @@ def closing_table(summary: dict[str, Any]) -> Table:
         privacy = summary["privacy"]
         terms = f"of {privacy['budget']:g}, delta {privacy['delta']:.0e}, {privacy['adjacency']}"
         table.add_row("epsilon spent", f"{privacy['epsilon']:.3f}", f"per {privacy['unit']}, {terms}")
+        table.add_row(*noise_row(privacy))
     table.add_section()
     table.add_row("secure = plain sum", _yes(summary["sum_matches_plain"]), "every lane, every round")
     table.add_row("killed in mid-round", str(len(summary["dropped"])), "nodes, over all rounds")
@@ -83,6 +85,12 @@ def closing_table(summary: dict[str, Any]) -> Table:
     table.add_row("evidence", kind, "a software root, not hardware")
     table.add_row("enclave isolated", _yes(evidence["isolated"]), _isolation(summary))
     return table
+
+
+def noise_row(privacy: Mapping[str, Any]) -> tuple[str, str, str]:
+    """How much noise there is, and where it enters."""
+    where = {"release": "once, in the enclave", "nodes": "at each site, in every local step"}
+    return "noise multiplier", f"{privacy['noise_multiplier']:.3f}", where[privacy["noise"]]
 
 
 def _isolation(summary: dict[str, Any]) -> str:

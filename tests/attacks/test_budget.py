@@ -207,3 +207,32 @@ def test_private_updates_are_not_weighed(federation):
     federation.agents[0].prepare(bad, federation.agents[0].state.appraisal)
     with pytest.raises(CallerFault, match="weight"):
         federation.agents[0].receive(federation.open()[0][1], federation.consistency(0))
+
+
+def test_a_node_that_missed_a_release_takes_its_receipts_count(federation):
+    """A relay that keeps the request from one node in turn gets no further than the promised number."""
+    away = NODES - 1
+    for _ in range(RELEASES):
+        federation.prepare()
+        said = federation.open()
+        while federation.session.state.phase.value != "Released":
+            silent = federation.session.state.phase.value in ("Unmasking", "Released")
+            federation.deliver(said, set(range(NODES)) - ({away} if silent else set()))
+            said = federation.close()
+        federation.deliver(said, set(range(NODES)) - {away})
+    assert federation.agents[away].seen.charges.get(MODEL, 0) == RELEASES - 1
+    federation.prepare()
+    assert {agent.seen.charges[MODEL] for agent in federation.agents} == {RELEASES}
+
+
+@pytest.mark.parametrize("change", ["nothing", "record"])
+def test_a_model_listed_anew_is_held_to_what_it_was_charged_for(federation, change):
+    """Continuity sees the policy before alone; the ledger remembers the model."""
+    assert federation.round()
+    rules = federation.policy.rules(MODEL)
+    privacy = None if change == "nothing" else replace(rules.privacy, unit="record", charge="record")
+    other = replace(federation.policy, models=(replace(rules, privacy=privacy),))
+    with pytest.raises(PolicyRefusal, match=f"was charged per node and cannot be per {change}"):
+        federation.session.accounts.refuse_other_units(other)
+    federation.session.accounts.refuse_other_units(federation.policy)
+    federation.session.accounts.refuse_other_units(replace(federation.policy, models=()))

@@ -92,7 +92,8 @@ BAD_OPTIONS = [
     (["--engine", "ray"], 4, "bad-option"),
     (["--attack", "sign-flop:0.2"], 4, "bad-option"),
     (["--attack", "sign-flip:2"], 4, "bad-option"),
-    (["--attack", "sign-flip:0.2", "--engine", "processes"], 4, "bad-option"),
+    (["--attack", "alie:0.2", "--engine", "processes"], 4, "bad-option"),
+    (["--attack", "sketch-liars:0.2", "--engine", "processes"], 4, "bad-option"),
     (["--hidden", "8"], 4, "bad-option"),
     (["--model", "hazard", "--hidden", "eight"], 4, "bad-option"),
     (["--batch", "8"], 4, "bad-option"),
@@ -149,6 +150,38 @@ def test_a_declared_disclosure_is_warned_about(train):
     assert code == 0 and summary["sum_matches_plain"] is True
     assert "small-buckets" in summary["policy"]["disclosures"]
     assert any("small buckets" in warning for warning in summary["warnings"])
+
+
+def test_sites_add_noise_of_their_own_and_a_median_is_taken_of_it(train):
+    private = (
+        "--model",
+        "hazard",
+        "--dp",
+        "record",
+        "--dp-noise",
+        "nodes",
+        "--rounds",
+        "2",
+        "--local-steps",
+        "3",
+    )
+    code, out, _ = train(table(), "--json", *private, "--strategy", "median", "--bucket-size", "1")
+    summary = json.loads(out)["data"]
+    assert code == 0 and summary["sum_matches_plain"] is True
+    spent = summary["privacy"]
+    assert (spent["noise"], spent["charged_steps"], spent["releases"]) == ("nodes", 3, 2)
+    assert 7.9 < spent["epsilon"] <= spent["budget"] == 8
+    assert summary["robust"]["rule"] == "median"
+
+
+@pytest.mark.parametrize(
+    ("noise", "place"), [("release", "in the enclave"), ("nodes", "in every local step")]
+)
+def test_people_read_where_noise_enters_and_how_often_it_is_charged(train, noise, place):
+    private = ("--model", "hazard", "--dp", "record", "--dp-noise", noise, "--rounds", "2")
+    code, out, _ = train(table(), *private, "--dry-run")
+    assert code == 0 and place in out
+    assert ("5 events each" in out) is (noise == "nodes")
 
 
 def test_the_forecast_trains_nothing(train, tmp_path):

@@ -129,3 +129,22 @@ def test_too_many_killed_sites_end_the_run_cleanly(hospitals, tmp_path):
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] in ("cohort-too-small", "too-few-confirmations")
     assert not (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize("attack", ["sign-flip", "label-flip"])
+def test_attackers_of_their_own_processes_do_what_they_do_in_one(hospitals, tmp_path, attack):
+    """Same patients, same attackers: nothing but the encoding's rounding, and training's, differs."""
+    summaries = {}
+    for engine in ("inline", "processes"):
+        done = crimson(
+            "train", "--data", str(hospitals), "--site-column", "site", "--time-column", "time",
+            "--event-column", "event", "--rounds", "1", "--attack", f"{attack}:0.3", "--engine", engine,
+            "--out", str(tmp_path / engine), "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        summaries[engine] = json.loads(done.stdout)["data"]
+    models = [load_file(tmp_path / engine / "model.safetensors")["coefficients"] for engine in summaries]
+    quantum = summaries["inline"]["policy"]["clip"] / 2 ** summaries["inline"]["policy"]["value_bits"]
+    assert np.abs(models[0] - models[1]).max() < 10 * quantum
+    assert all(summary["sum_matches_plain"] is True for summary in summaries.values())
+    assert summaries["processes"]["refused"] == []

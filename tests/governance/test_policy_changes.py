@@ -154,12 +154,42 @@ def test_noise_that_moves_to_the_nodes_is_told_with_its_price(source):
     source.models = [private({**RECORD, "sampling": 1, "noise": "nodes"}, plan={"steps": 5})]
     lines = told(old, edition(source))["Model model"]
     for line in (
-        "~ noise: ",
         "~ where noise enters: once, on the result → at each node — fewer see anything without",
         "~ noise of a local step: none → ",
         "~ local steps of a release: none → 5 — each of them is charged",
     ):
         assert any(text.startswith(line) for text in lines), (line, lines)
+    (of_enclave,) = [text for text in lines if text.startswith("~ noise: ")]
+    assert of_enclave.endswith(" → none — the enclave adds none any more")
+
+
+def test_noise_that_comes_back_from_the_nodes_is_told_with_its_price(source):
+    at_nodes = {**RECORD, "sampling": 1, "noise": "nodes"}
+    source.models = [private(at_nodes, plan={"steps": 5})]
+    old = edition(source)
+    source.models = [private({**RECORD, "sampling": 1})]
+    lines = told(old, edition(source))["Model model"]
+    for line in (
+        "~ noise: none → ",
+        "~ where noise enters: at each node → once, on the result — there is less noise in all",
+        "~ local steps of a release: 5 → none — a release is charged once",
+    ):
+        assert any(text.startswith(line) for text in lines), (line, lines)
+    assert any(text.endswith("→ none — sites add no noise of their own any more") for text in lines)
+
+
+def test_other_noise_of_other_local_steps_is_told(source):
+    at_nodes = {**RECORD, "sampling": 1, "noise": "nodes", "releases": 1, "epsilon": 100}
+    source.models = [private({**at_nodes, "step_noise": 2}, plan={"steps": 5})]
+    old = edition(source)
+    source.models = [private({**at_nodes, "step_noise": 1}, plan={"steps": 6})]
+    lines = told(old, edition(source))["Model model"]
+    assert (
+        "~ noise of a local step: 2 → 1 — what a site sends is less noisy and tells more of any one record"
+        in lines
+    )
+    assert "~ local steps of a release: 5 → 6 — a release costs more of the budget" in lines
+    assert not any(text.startswith(("~ noise: ", "~ where")) for text in lines)
 
 
 def test_a_first_budget_is_told_whole(source):

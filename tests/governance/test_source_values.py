@@ -5,7 +5,18 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.governance.sources import HAZARD, NODE, Plain, SourceFolder, model, node, private, run
+from tests.governance.sources import (
+    HAZARD,
+    NODE,
+    RECORD,
+    Plain,
+    SourceFolder,
+    dumped,
+    model,
+    node,
+    private,
+    run,
+)
 
 from crimson_governance.source import scalars
 from crimson_governance.source.folder import read_source
@@ -134,6 +145,7 @@ def score(**plan: object) -> dict:
     return model(model="score", strategy="sum", base="model", plan={"steps": 0, "learning_rate": 0, **plan})
 
 
+AT_NODES = {**RECORD, "sampling": 1, "noise": "nodes"}
 FAULTS = {
     "unknown key, near a known one": (
         {"federation": {"treshold": 2}},
@@ -310,6 +322,22 @@ FAULTS = {
         {"models": [private({**NODE, "releases": 40}, numbers={"noise": 20})]},
         "40 releases cost epsilon ",
     ),
+    "noise that neither nodes nor releases tell": (
+        {"models": [private({**RECORD, "noise": "nodes", "releases": None})]},
+        "or privacy.step_noise",
+    ),
+    "U21 more local steps than the budget affords": (
+        {"models": [private({**AT_NODES, "step_noise": 2, "releases": 4}, plan={"steps": 5})]},
+        "4 releases cost epsilon 11.481, above the budget of 8.000: this noise affords 2",
+    ),
+    "noise beyond what nodes can draw": (
+        {"models": [private({**AT_NODES, "releases": 2000}, plan={"steps": 5})]},
+        "models/model.yaml:1: 10000 local steps need more noise in each than a node can draw",
+    ),
+    "noise nowhere": (
+        {"models": [private({**RECORD, "noise": "node"})]},
+        "privacy.noise: 'node' is none of release, buckets, nodes",
+    ),
     "a radius in words": ({"models": [model(robust={"radius": "wide"})]}, "robust.radius: a plain decimal"),
     "a grid that goes back": (
         {"models": [model(base="model", plan={"task": "cox-score", "grid": [30, 20]})]},
@@ -350,6 +378,19 @@ def test_every_fault_of_a_file_is_told_at_once(source, capfd):
     assert len(lines) > 4 and [int(line.split(":")[1]) for line in lines] == sorted(
         int(line.split(":")[1]) for line in lines
     )
+
+
+@pytest.mark.parametrize("written", [{"releases": 2}, {"step_noise": 9}])
+def test_noise_of_the_enclave_where_nodes_add_theirs_is_refused_at_its_line(written, source, capfd):
+    found = private({**AT_NODES, "releases": None, **written}, numbers={"noise": 30})
+    text = dumped(found).replace('"noise": 30', '\n"noise": 30')
+    (source.folder / "models/model.yaml").write_text(text)
+    answer = run(capfd, "lint", source.folder)
+    assert (answer.code, answer.error["code"]) == (4, "bad-source")
+    told = "models/model.yaml:2: the enclave adds no noise where nodes do: write privacy.step_noise"
+    assert answer.error["message"].startswith(told)
+    (source.folder / "models/model.yaml").write_text(text.replace('"noise": 30', '"noise": 0'))
+    assert run(capfd, "lint", source.folder).code == 0
 
 
 def test_names_may_look_like_anything(source):

@@ -192,9 +192,16 @@ MODELS = {
         ),
         "charged for a record",
     ),
-    "U18 noise at the nodes and once more": (
-        noisy({"noise": "nodes", "step_noise": 1}),
-        "the enclave adds none",
+    "U18 a node's own noise, charged for the node": (
+        noisy(
+            {"noise": "nodes", "step_noise": 1, "epsilon": 100, "charge": "node", "sampling": 1},
+            numbers={"noise": 0},
+        ),
+        "charged for a record",
+    ),
+    "U18 noise of none at the nodes": (
+        noisy({"noise": "nodes", "step_noise": 0}, numbers={"noise": 0}),
+        "protects nobody",
     ),
     "U18 a local step almost bare": (
         noisy({"noise": "nodes", "step_noise": Plain("0.4"), "epsilon": 100}, numbers={"noise": 0}),

@@ -14,7 +14,7 @@ FULL, SAMPLED = Event(5 * MICRO, MICRO), Event(2 * MICRO, MICRO // 10)
 
 
 def charge(round_: int, event: Event = FULL, model: str = MODEL, attempt: int = 1, steps: int = 1) -> Charge:
-    return Charge(model, round_, attempt, event.multiplier_micro, event.sampling_micro, steps)
+    return Charge(model, round_, attempt, event.multiplier_micro, event.sampling_micro, steps, "record")
 
 
 def spent(count: int, event: Event = FULL) -> Ledger:

@@ -15,6 +15,7 @@ from tests.playground import MODEL, Play, default_numbers, default_rules, make_p
 
 from crimson_enclave.aggregation import aggregate as aggregation
 from crimson_enclave.aggregation.private import draw
+from crimson_enclave.aggregation.releasable import refuse_unreleasable
 from crimson_enclave.privacy.accountant import multiplier_for
 from crimson_node.encoding import encode_update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
@@ -269,3 +270,16 @@ def test_a_record_level_sum_is_divided_by_a_public_number(play):
     exact, sizes = sums(federation)
     assert sizes == [NODES - 1]
     is_noise(change(federation) * 40 - exact.sum(axis=0), sigma_of(federation))
+
+
+def test_buckets_whose_noise_could_not_be_drawn_are_refused_before_anybody_sees_a_verdict():
+    """24 value bits and unlike buckets: the common multiple is small enough, the noise on it is not."""
+    numbers = default_numbers(
+        60, parameters=8, counters=0, weight_cap=1, value_bits=24, bucket_size=15, clip_micro=8_000_000
+    )
+    rules = default_rules(numbers, privacy=NODE, robust_rule="median", robust_tolerance=1, enclave_clip=1)
+    rules = replace(rules, numbers=replace(numbers, noise_micro=noise_for(rules, 3_000_000)))
+    refuse_unreleasable(rules, [15, 15, 15, 15])
+    with pytest.raises(PeerFault, match="too large to draw") as caught:
+        refuse_unreleasable(rules, [11, 13, 14, 15])
+    assert caught.value.code is Refusal.OUT_OF_RANGE

@@ -6,7 +6,7 @@ import numpy as np
 
 from crimson_enclave.aggregation.memory import Memory, Vector
 from crimson_enclave.aggregation.optimisers import step
-from crimson_enclave.aggregation.private import Noise, noisy_mean
+from crimson_enclave.aggregation.private import Noise, noisy_mean, on_opened
 from crimson_enclave.aggregation.values import BucketMean, bounded, bucket_means
 from crimson_enclave.robust.rules import combine
 from crimson_enclave.totals import Totals
@@ -123,7 +123,8 @@ def _private(rules: ModelRules, totals: Totals, noise: Noise, memory: Memory) ->
     if privacy.noise != "buckets":
         return np.asarray(noisy_mean(rules, totals, sums, noise) * (unit * nodes), np.float64)
     sizes = np.array([bucket.accepted for bucket in totals.buckets])
-    noisy = (np.array(sums) + noise.rows) * (unit * nodes) / sizes[:, np.newaxis]
+    drawn = 0 if on_opened(rules) else noise.rows
+    noisy = (np.array(sums) + drawn) * (unit * nodes) / sizes[:, np.newaxis]
     if rules.robust_rule in (*UNFILTERED, "norm-bound"):
         return np.asarray(np.average(noisy, axis=0, weights=sizes), np.float64)
     return _combined(rules, noisy, rules.robust_tolerance, memory)

@@ -7,11 +7,12 @@ from math import lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from crimson_enclave.privacy.noise import rounded_gaussian
+from crimson_enclave.privacy.noise import MAX_SIGMA, rounded_gaussian
 from crimson_enclave.robust.kept_sum import kept
-from crimson_enclave.totals import Totals
+from crimson_enclave.totals import BucketTotal, Totals
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.layout import Layout
 from crimson_protocol.policy.document import MICRO, ModelRules
 from crimson_protocol.policy.privacy import sigma_micro
 from crimson_protocol.refusal import Refusal
@@ -49,12 +50,49 @@ def draw(rules: ModelRules, sizes: Sequence[int], entropy: Entropy) -> Noise | N
     return Noise(rounded_gaussian(widened, count, entropy).reshape(1, count), scale)
 
 
+def on_opened(rules: ModelRules) -> bool:
+    """Whether noise goes on sums as they were opened, in the ring, before anything is asked of them: then whatever
+    follows, refusals included, is made of private values. Not where a bound or an order must come first."""
+    privacy = rules.privacy
+    if privacy is None or privacy.at_nodes or rules.enclave_clip or rules.robust_rule == "norm-bound":
+        return False
+    return privacy.noise == "buckets" or rules.robust_rule in ("none", "sketch-filter")
+
+
+def noised(
+    rules: ModelRules, layout: Layout, opened: Sequence[BucketTotal], noise: Noise | None
+) -> list[BucketTotal]:
+    """The opened buckets with their noise in the ring: one for each row of noise, and where it is one row, all buckets
+    together. As they are where noise comes later, or never."""
+    if noise is None or not on_opened(rules):
+        return list(opened)
+    groups = (
+        [[bucket] for bucket in opened] if rules.privacy and rules.privacy.noise == "buckets" else [opened]
+    )
+    return [_noised(layout, group, row) for group, row in zip(groups, noise.rows, strict=True)]
+
+
+def _noised(layout: Layout, buckets: Sequence[BucketTotal], row: Quanta) -> BucketTotal:
+    words = buckets[0].words.copy()
+    for bucket in buckets[1:]:
+        words += bucket.words
+    count = layout.numbers.parameters
+    layout.write(words, 0, layout.read(words, 0, count) + row.astype(np.uint32))
+    return BucketTotal(tuple(node for bucket in buckets for node in bucket.nodes), words)
+
+
 def common_scale(sizes: Sequence[int]) -> int:
     """The least common multiple of bucket sizes, or PeerFault(OUT_OF_RANGE) where scaled sums might overflow."""
     scale = lcm(*sizes)
     if scale > MOST_SCALED:
         raise PeerFault(Refusal.OUT_OF_RANGE, "the open buckets' sizes are too unlike to be compared exactly")
     return scale
+
+
+def refuse_too_unlike(rules: ModelRules, sizes: Sequence[int]) -> None:
+    """PeerFault(OUT_OF_RANGE) for buckets of these sizes where scaled sums, or their noise, would be too large."""
+    if sigma_micro(rules) * common_scale(sizes) > MAX_SIGMA * MICRO * min(sizes):
+        raise PeerFault(Refusal.OUT_OF_RANGE, "the noise on buckets of such sizes would be too large to draw")
 
 
 def compares(rules: ModelRules) -> bool:
@@ -67,11 +105,12 @@ def noisy_mean(
 ) -> NDArray[np.float64]:
     """The mean contribution of a node, in quanta, float64 (d,), over a public number of nodes.
 
-    sums: parameter lanes of the open buckets, after their bound. The divisor is the number of accepted nodes, which
-    the verdict publishes, never a count that the data decides.
+    sums: parameter lanes of the open buckets, after their bound; with their noise, where that came first. The divisor
+    is the number of accepted nodes, which the verdict publishes, never a count that the data decides.
     """
     if not compares(rules):
-        noisy: NDArray[np.float64] = (np.sum(sums, axis=0) + noise.rows[0]) / totals.accepted
+        drawn = 0 if on_opened(rules) else noise.rows[0]
+        noisy: NDArray[np.float64] = (np.sum(sums, axis=0) + drawn) / totals.accepted
         return noisy
     trimmed = (len(sums) - 1) // 2 if rules.robust_rule == "median" else rules.robust_tolerance
     sizes = [bucket.accepted for bucket in totals.buckets]

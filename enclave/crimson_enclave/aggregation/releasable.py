@@ -7,7 +7,7 @@ are opened. So a verdict that no rule can make anything of would be lost, and ch
 from collections.abc import Sequence
 
 from crimson_enclave.aggregation.aggregate import UNFILTERED
-from crimson_enclave.aggregation.private import common_scale, compares
+from crimson_enclave.aggregation.private import compares, refuse_too_unlike
 from crimson_enclave.robust.tolerance import most_tolerated
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.document import ModelRules
@@ -22,4 +22,4 @@ def refuse_unreleasable(rules: ModelRules, sizes: Sequence[int]) -> None:
         text = f"{rule} over {len(sizes)} open buckets cannot tolerate {tolerance} bad ones"
         raise PeerFault(Refusal.TOO_MANY_FLAGGED, text)
     if rules.privacy is not None and rules.privacy.noise == "release" and compares(rules):
-        common_scale(sizes)
+        refuse_too_unlike(rules, sizes)

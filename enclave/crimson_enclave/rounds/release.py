@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from crimson_enclave.aggregation.aggregate import Aggregated, aggregate
 from crimson_enclave.aggregation.memory import Memory
-from crimson_enclave.aggregation.private import draw
+from crimson_enclave.aggregation.private import draw, noised, on_opened
 from crimson_enclave.opening import BadDealer, rebuild, unmask_bucket
 from crimson_enclave.rounds.sketch import SketchDiffers, check_sketches
 from crimson_enclave.rounds.unmask import enough
 from crimson_enclave.state import Aborted, Released, Spool, Unmasking
-from crimson_enclave.totals import BucketTotal, Totals, check_totals
+from crimson_enclave.totals import BucketTotal, Totals, check_counts, check_totals
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault
+from crimson_protocol.policy.privacy import noise_tail
 from crimson_protocol.receipt import Outcome, PrivacyCharge, Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
@@ -57,9 +58,13 @@ def release(
     try:
         # 12.1b: noise is drawn before anything is opened.
         noise = draw(terms.rules, [len(nodes) for nodes in _open_buckets(state)], entropy)
-        totals = open_totals(state, spool)
+        opened = open_buckets(state, spool)
+        layout = terms.layout
+        # 12.6: where noise can come first it does, so that no refusal tells of a sum without it.
+        tail = noise_tail(terms.rules.numbers) if on_opened(terms.rules) else 0
+        totals = check_totals(layout, noised(terms.rules, layout, opened, noise), tail)
         if observer is not None:
-            observer(totals, state.judged.verdict.accepted)
+            observer(Totals(layout, opened), state.judged.verdict.accepted)
         check_sketches(state, totals)
         # 12.7: bounds, robust rule, noise, strategy.
         found = aggregate(terms.rules, terms.offer.strategy, base, memory, totals, noise)
@@ -73,14 +78,20 @@ def release(
 
 
 def open_totals(state: Unmasking, spool: Spool) -> Totals:
-    """Steps 12.2 to 12.6: the checked sums of the open buckets."""
-    agreement = state.judged.agreement
+    """Steps 12.2 to 12.6 without noise: the checked sums of the open buckets."""
+    return check_totals(state.judged.agreement.terms.layout, open_buckets(state, spool))
+
+
+def open_buckets(state: Unmasking, spool: Spool) -> list[BucketTotal]:
+    """Steps 12.2 to 12.5: the sums of the open buckets, whose masks cancelled."""
+    layout = state.judged.agreement.terms.layout
     rebuilt = rebuild(state)
     opened = []
     for place, nodes in zip(_open_places(state), _open_buckets(state), strict=True):
         unmask_bucket(state, place, rebuilt, spool)
         opened.append(BucketTotal(nodes, state.sums.bucket(place)))
-    return check_totals(agreement.terms.layout, opened)
+        check_counts(layout, opened[-1])
+    return opened
 
 
 def _open_places(state: Unmasking) -> list[int]:

@@ -66,7 +66,7 @@ def close_sketch(
     """
     flagged = filtered(state, memory)
     chosen = frozenset(state.sketched.values) - {found.node for found in flagged}
-    judged = verdict_of(state.frozen, chosen)
+    judged = verdict_of(state.frozen, chosen, state.only, state.convictions)
     if isinstance(judged, Aborted):
         return judged, (), flagged
     after = Confirming(judged, state.secrets, state.dealings, state.sums, sketched=state.sketched)
@@ -97,13 +97,18 @@ def filtered(state: Sketching, memory: Memory) -> tuple[Flagged, ...]:
 
 
 def _last_change(rules: ModelRules, memory: Memory, seed: bytes) -> NDArray[np.float64] | None:
-    """Sketch of the last aggregated change under this round's seed, in the update's unit; None before there is one."""
+    """Sketch of the last aggregated change's direction under this round's seed; None before there is one.
+
+    It is taken at a length of one bound, however long the change was: false weights may have made it very long.
+    """
     if rules.sketch is None or not memory.change:
         return None
-    clip = rules.numbers.clip_micro / MICRO
-    scale = 2**rules.numbers.value_bits / clip
-    quanta = np.rint(memory.vector("change", rules.numbers.parameters) * scale).astype(np.int64)
-    return np.asarray(sketch(quanta, seed, rules.sketch.buckets) / scale, np.float64)
+    change = memory.vector("change", rules.numbers.parameters)
+    length = float(np.linalg.norm(change))
+    if not (np.isfinite(length) and length > 0):
+        return None
+    quanta = np.rint(change / length * 2**rules.numbers.value_bits).astype(np.int64)
+    return np.asarray(sketch(quanta, seed, rules.sketch.buckets), np.float64)
 
 
 def check_sketches(state: Unmasking, totals: Totals) -> None:

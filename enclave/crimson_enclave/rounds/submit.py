@@ -119,9 +119,12 @@ def close_submit(
     candidates = frozenset(state.submitted) - state.equivocated
     if seed is not None:
         # Too few vectors for any verdict: the attempt ends before anybody shows a sketch.
-        if isinstance(foreseen := verdict_of(frozen, candidates), Aborted):
+        asked_of = candidates if only is None else candidates & only
+        if isinstance(foreseen := verdict_of(frozen, asked_of, only, convictions), Aborted):
             return foreseen, None
-        asked = Sketching(frozen, state.secrets, state.dealings, state.sums, candidates, Sketched(seed))
+        asked = Sketching(
+            frozen, state.secrets, state.dealings, state.sums, asked_of, Sketched(seed), only, convictions
+        )
         return asked, (envelope,)
     chosen = candidates - suspected if only is None else candidates & only
     judged = verdict_of(frozen, chosen, only, convictions)

@@ -69,7 +69,8 @@ class Charge(Record):
     """One event of the privacy ledger, durable before anything of it is opened.
 
     multiplier: the noise's deviation over the sensitivity, in millionths, rounded down. sampling: probability with
-    which a record took part, in millionths, rounded up. steps: so many such draws at each node make the release.
+    which a record took part, in millionths, rounded up.
+    steps: so many such draws at each node make the release. unit: what the noise hides.
     """
 
     model: Name
@@ -78,6 +79,7 @@ class Charge(Record):
     multiplier_micro: Count
     sampling_micro: Annotated[int, UInt(1_000_000)]
     steps: Count
+    unit: Annotated[str, OneOf(("record", "node"))]
 
 
 @dataclass(frozen=True)

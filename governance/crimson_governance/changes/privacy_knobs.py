@@ -12,10 +12,12 @@ IN_WORDS = {"release": "once, on the result", "buckets": "on every bucket's sum"
 PRIVACY: tuple[Knob, ...] = (
     Knob(
         "noise",
-        lambda r, _: r.numbers.noise_micro,
-        micro_in_words,
+        lambda r, _: r.numbers.noise_micro or None,
+        _micro,
         "the released model is noisier and tells less of any one contribution",
         "the released model is less noisy and tells more of any one contribution",
+        "the enclave adds noise from now on",
+        "the enclave adds none any more",
     ),
     Knob(
         "sketch buckets",

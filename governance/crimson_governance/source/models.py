@@ -142,12 +142,7 @@ def _budgeted(filled: Filled[ModelForm], rules: ModelRules) -> ModelRules:
     privacy = filled.form.privacy
     if privacy is None:
         return rules
-    at_nodes = privacy.noise == "nodes"
-    noise, key = (
-        (privacy.step_noise, "privacy.step_noise")
-        if at_nodes
-        else (filled.form.numbers.noise, "numbers.noise")
-    )
+    noise, key = _written_noise(filled, privacy)
     place: Place = ("privacy",) if privacy.releases is None else ("privacy", "releases")
     if noise is None and privacy.releases is None:
         raise filled.fault(place, f"write releases, how many rounds the budget must last for, or {key}")
@@ -162,6 +157,17 @@ def _budgeted(filled: Filled[ModelForm], rules: ModelRules) -> ModelRules:
     if reason is not None:
         raise filled.fault(place, reason)
     return rules
+
+
+def _written_noise(filled: Filled[ModelForm], privacy: PrivacyForm) -> tuple[int | None, str]:
+    """The noise that a source writes, if it does, and the key for it: each place that noise enters has its own."""
+    added = filled.form.numbers.noise
+    if privacy.noise != "nodes":
+        return added, "numbers.noise"
+    if added:
+        text = "the enclave adds no noise where nodes do: write privacy.step_noise, or releases alone"
+        raise filled.fault(("numbers", "noise"), text)
+    return privacy.step_noise, "privacy.step_noise"
 
 
 def check_bounds(record: Record, name: str, cap: int) -> None:

@@ -134,7 +134,10 @@ def _extends(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> None:
 
 def _entry(receipt: Receipt, message: Release, checkpoint: Checkpoint) -> VerdictReleased:
     digest = hashlib.sha256(message.receipt).digest()
-    return VerdictReleased(receipt.model, receipt.round, receipt.v, digest, receipt.output_digest, checkpoint)
+    charges = receipt.privacy.releases if receipt.privacy else 0
+    return VerdictReleased(
+        receipt.model, receipt.round, receipt.v, digest, receipt.output_digest, checkpoint, charges
+    )
 
 
 def _told(receipt: Receipt) -> tuple[object, ...]:

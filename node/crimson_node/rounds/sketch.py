@@ -6,7 +6,7 @@ from crimson_node.member import Member
 from crimson_node.seen import Seen, UpdateSketched
 from crimson_node.state import FrozenInputs, Submitted
 from crimson_protocol.errors import PeerFault
-from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, MOST_SKETCHES, exposure_micro, sketched_round
+from crimson_protocol.exposure import EXPOSURE_LIMIT_MICRO, exposure_micro, most_sketches, sketched_round
 from crimson_protocol.fixed_point import decode
 from crimson_protocol.layout import Words
 from crimson_protocol.refusal import Refusal
@@ -22,19 +22,22 @@ def answer_freeze(
 ) -> tuple[UpdateSketched | None, bytes | None]:
     """Step 7a: the journal entry, durable before the sketch leaves, and the sealed sketch; neither where none is due.
 
-    Raises PeerFault on the enclave: NUMBERS_DIFFER for a seed that the policy has no use for, THIRD_SKETCH,
-    EXPOSURE_EXCEEDED. A seed that is missing costs the federation its filter and no node anything.
+    Raises PeerFault on the enclave: NUMBERS_DIFFER for a seed that the policy has no use for, and for none where it
+    wants one, THIRD_SKETCH, EXPOSURE_EXCEEDED.
     """
     terms = state.dealt.agreement.terms
     offer, rules = terms.offer, terms.rules
-    if message.sketch_seed is None or rules.sketch is None or not sketched_round(rules, offer.round):
-        if message.sketch_seed is not None:
-            raise PeerFault(Refusal.NUMBERS_DIFFER, "the policy has no sketch in this round", "enclave")
+    if (message.sketch_seed is not None) is not sketched_round(rules, offer.round):
+        text = "the policy has sketches in another round than the enclave"
+        raise PeerFault(Refusal.NUMBERS_DIFFER, text, "enclave")
+    if message.sketch_seed is None or rules.sketch is None:
         return None, None
     if member.index not in after.frozen.digests or state.encoded is None:
         return None, None
-    # 7a.1: two sketches of one update at most: made on one model, a retried update is much the same.
-    if seen.sketches.get((offer.model, offer.model_digest), 0) >= MOST_SKETCHES:
+    # 7a.1: two sketches of one update at most, unless governors ask for a round more: made on one model, a retried
+    # update is much the same.
+    allowed = most_sketches(member.policy, offer.model, offer.model_digest)
+    if seen.sketches.get((offer.model, offer.model_digest), 0) >= allowed:
         raise PeerFault(Refusal.THIRD_SKETCH, "a third sketch of one update was asked for", "enclave")
     # 7a.2: and no more of this model's updates, over all rounds, than the limit.
     micro = exposure_micro(rules)

@@ -12,7 +12,7 @@ from crimson_node.home import NodeHome, NodeKeys
 from crimson_node.journal import Journal
 from crimson_node.member import Member
 from crimson_node.outcome import BadConfiguration
-from crimson_node.rounds.submit import Witness
+from crimson_node.rounds.submit import Encoder, Witness
 from crimson_node.service.events import Report, say
 from crimson_node.transport.gateway import GATEWAY, Gateway
 from crimson_protocol.entropy import Entropy
@@ -37,6 +37,7 @@ class Membership:
     entropy: Entropy
     report: Report
     witness: Witness | None = None
+    encode: Encoder | None = None
     agent: Agent | None = None
     _digest: bytes = b""
     _fresh_until: int = 0
@@ -92,6 +93,7 @@ class Membership:
             self.clock,
             self.entropy,
             self.witness,
+            self.encode,
         )
         say(self.report, "policy", federation=policy.federation, serial=policy.serial, node=member.name)
         return agent

@@ -10,7 +10,7 @@ from crimson_node.enrolment.rotation import NextKeys
 from crimson_node.enrolment.standing import EnrolmentFiles
 from crimson_node.home import NodeHome
 from crimson_node.journal import Journal
-from crimson_node.rounds.submit import Witness
+from crimson_node.rounds.submit import Encoder, Witness
 from crimson_node.service.attestation import Attestation
 from crimson_node.service.events import Report, say
 from crimson_node.service.library import Library
@@ -48,13 +48,15 @@ def serve(
     report: Report,
     stop: Stop | None = None,
     witness: Witness | None = None,
+    encode: Encoder | None = None,
     pace: Pace | None = None,
     clock: Callable[[], int] = now,
 ) -> int:
     """Run the agent that lives in `home`; how many rounds it finished once it was asked to stop.
 
-    `witness` sees this node's encoded vectors before they are masked: a simulation that was given all rows
-    passes one, and nothing else can. Raises BadConfiguration, TransportFailed, DataFault, CrimsonError.
+    `witness` sees this node's encoded vectors before they are masked, and `encode` makes them another way: a
+    simulation that was given all rows passes them, and nothing else can. Raises BadConfiguration, TransportFailed,
+    DataFault, CrimsonError.
     """
     stop, pace, place = stop or Stop(), pace or Pace(), NodeHome(home.absolute())
     files = EnrolmentFiles(place.root)
@@ -72,7 +74,7 @@ def serve(
         runner = Runner(
             gateway=gateway,
             membership=Membership(
-                place, settings.node, keys, journal, gateway, clock, os.urandom, report, witness
+                place, settings.node, keys, journal, gateway, clock, os.urandom, report, witness, encode
             ),
             attestation=Attestation(gateway, report),
             library=library,

@@ -75,7 +75,12 @@ def rejection_with_record_privacy(policy: Policy, rules: ModelRules) -> Reasons:
 
 def dependent_filter_with_central_privacy(policy: Policy, rules: ModelRules) -> Reasons:
     """U10: the choice leaks more than the noise on the result covers."""
-    if not rules.privacy or rules.privacy.at_nodes:
+    if not rules.privacy:
+        return
+    if rules.privacy.at_nodes:
+        # Sketches are shown, and flags published, of attempts that nobody is charged for.
+        if rules.robust_rule == "sketch-filter":
+            yield "a sketch filter shows private updates before they are charged"
         return
     if rules.privacy.noise == "buckets":
         # Noise on a bucket comes too late for whom the verdict, which is public, has left out of it.

@@ -11,6 +11,10 @@ from crimson_protocol.errors import CallerFault
 from crimson_protocol.policy.document import MICRO, ModelRules
 from crimson_protocol.policy.privacy_rules import PrivacyRules
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.wire.messages.advertise import RoundNumbers
+
+# A Gaussian exceeds ten standard deviations with probability below 2^-70.
+NOISE_TAIL_SIGMAS = 10
 
 
 def charged_unit(privacy: PrivacyRules) -> str:
@@ -48,6 +52,11 @@ def sigma_micro(rules: ModelRules) -> int:
     """Standard deviation of the noise, in millionths of a quantum, rounded down."""
     numbers = rules.numbers
     return (numbers.noise_micro * MICRO << numbers.value_bits) // max(1, numbers.clip_micro)
+
+
+def noise_tail(numbers: RoundNumbers) -> int:
+    """Quanta that the noise on one lane does not exceed: ten deviations, rounded up. U4 leaves room for it."""
+    return -(-NOISE_TAIL_SIGMAS * (numbers.noise_micro << numbers.value_bits) // max(1, numbers.clip_micro))
 
 
 def multiplier_micro(rules: ModelRules) -> int:

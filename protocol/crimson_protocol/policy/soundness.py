@@ -12,10 +12,9 @@ from crimson_protocol.policy.access import faults
 from crimson_protocol.policy.combinations import COMBINATIONS, Reasons
 from crimson_protocol.policy.decisions import may_join
 from crimson_protocol.policy.document import ModelRules, Policy
+from crimson_protocol.policy.privacy import noise_tail
 from crimson_protocol.refusal import Refusal
 
-# A discrete Gaussian exceeds ten standard deviations with probability below 2^-70.
-NOISE_TAIL_SIGMAS = 10
 MIN_NODES = 3
 
 Rule = Callable[[Policy, ModelRules], Reasons]
@@ -61,9 +60,8 @@ def overflow(policy: Policy, rules: ModelRules) -> Reasons:
     """U4: n·q_max plus the noise's tail must stay below half the ring, in unbounded integers."""
     numbers = rules.numbers
     one = 1 << numbers.value_bits
-    tail = -(-NOISE_TAIL_SIGMAS * numbers.noise_micro * one // max(1, numbers.clip_micro))
     nodes = len(policy.members(rules.model))
-    if nodes * one + tail >= 1 << (numbers.ring_bits - 1):
+    if nodes * one + noise_tail(numbers) >= 1 << (numbers.ring_bits - 1):
         yield f"{nodes} values of {numbers.value_bits} bits overflow {numbers.ring_bits} ring bits"
 
 

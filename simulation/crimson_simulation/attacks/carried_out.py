@@ -1,4 +1,4 @@
-"""An attack on one inline run: whose rows, updates, encodings and sketches are not what they should be."""
+"""An attack on one run: whose rows, updates, encodings and sketches are not what they should be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,16 +30,22 @@ class CarriedOut:
         """Their indices, ascending."""
         return self.attack.sites(self.count, self.seed) if self.attack else ()
 
+    @property
+    def name(self) -> str:
+        """The attack's name; empty where there is none."""
+        return self.attack.name if self.attack else ""
+
+    def poisons_updates(self, index: int) -> bool:
+        """Whether a site sends another update than it trained. Who poisons rows runs an honest node on them."""
+        return bool(self.name) and self.name not in DATA_ATTACKS and index in self.attackers
+
     def rows(self, rows: tuple[SurvivalRows, ...]) -> tuple[SurvivalRows, ...]:
         """What every site trains on."""
         return tuple(self.attack.on_rows(rows, self.attackers, self.seed)) if self.attack else rows
 
     def encoder(self, index: int) -> Encoder:
-        """How a site encodes. Who poisons updates does not clip; who poisons rows runs an honest node on them."""
-        dishonest = (
-            self.attack is not None and self.attack.name not in DATA_ATTACKS and index in self.attackers
-        )
-        return encode_unclipped if dishonest else encode_update
+        """How a site encodes. Who poisons updates does not clip."""
+        return encode_unclipped if self.poisons_updates(index) else encode_update
 
     def updates(self, trained: Mapping[int, Update], clip: float, round_: int) -> dict[int, Update]:
         """What every site submits."""

@@ -13,7 +13,7 @@ from crimson_node.member import Update
 from crimson_protocol.fixed_point import clip_factor
 from crimson_simulation.attacks import update_attacks as updates
 from crimson_simulation.attacks.data_attacks import DataAttack, backdoor, label_flip
-from crimson_simulation.options import BadOption
+from crimson_simulation.options import BadOption, TrainOptions
 
 UPDATE_ATTACKS: Mapping[str, updates.UpdateAttack] = {
     "sign-flip": updates.sign_flip,
@@ -25,6 +25,8 @@ UPDATE_ATTACKS: Mapping[str, updates.UpdateAttack] = {
     "min-max": updates.min_max,
     "edge": updates.edge,
 }
+ALONE = ("sign-flip", "flip-at-bound", "scaling", "noise")
+"""Attacks on updates that go by nothing but the attacker's own."""
 DATA_ATTACKS: Mapping[str, DataAttack] = {"label-flip": label_flip, "backdoor": backdoor}
 SKETCH_LIARS = "sketch-liars"
 """Attackers who submit reversed updates and sketch the honest ones."""
@@ -80,6 +82,20 @@ class Attack:
         return result
 
 
+def attack_of(options: TrainOptions) -> Attack | None:
+    """The attack that a run's options name. Raises BadOption, also for one that the run's engine cannot play."""
+    if options.attack is None:
+        return None
+    attack, possible = parse(options.attack), (*ALONE, *DATA_ATTACKS)
+    if options.engine == "processes" and attack.name not in possible:
+        known = "what other sites send" if attack.name in UPDATE_ATTACKS else "two updates at once"
+        raise BadOption(
+            f"{OPTION} {attack.name} takes {known}, which no node's own process has",
+            "give --engine inline, or one of " + ", ".join(possible),
+        )
+    return attack
+
+
 def parse(text: str) -> Attack:
     """The attack that `NAME:SHARE` names. Raises BadOption, with the nearest name for an unknown one."""
     name, colon, amount = text.partition(":")
@@ -92,6 +108,14 @@ def parse(text: str) -> Attack:
     if not (colon and isfinite(share) and 0 < share < 1):
         raise BadOption(f"{OPTION} gives no share", f"give a share between 0 and 1, like {name}:0.2")
     return Attack(name, share)
+
+
+def alone(name: str, trained: Update, clip: float, rng: np.random.Generator) -> Update:
+    """What one attacker makes of its own update by an attack of ALONE. `clip` as in `Attack.on_updates`."""
+    own = _sent(trained, clip)[None, :]
+    # None of them looks at an honest update.
+    (poisoned,) = UPDATE_ATTACKS[name](own[:0], own, clip, rng)
+    return replace(trained, parameters=poisoned.astype(np.float32))
 
 
 def _sent(update: Update, clip: float) -> Floats:

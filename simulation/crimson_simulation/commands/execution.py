@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from crimson_node.outcome import OK, print_data
-from crimson_simulation.attacks.registry import parse
+from crimson_simulation.attacks.registry import attack_of
 from crimson_simulation.dataset import read_pooled
 from crimson_simulation.forecast import forecast, forecast_table
 from crimson_simulation.options import BadOption, TrainOptions
@@ -19,8 +19,7 @@ def execute(options: TrainOptions, *, as_json: bool, dry_run: bool = False) -> i
     console = Console(stderr=True, soft_wrap=True)
     if not options.data.is_file():
         raise BadOption(f"{options.data} is not a file", "give the path of a CSV file with --data")
-    if options.attack is not None:
-        parse(options.attack)
+    attack_of(options)
     pooled = read_pooled(
         options.data,
         site_column=options.site_column,

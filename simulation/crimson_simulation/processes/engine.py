@@ -17,6 +17,9 @@ from crimson_protocol.layout import Layout
 from crimson_protocol.receipt import Receipt, verify_receipt
 from crimson_protocol.transcript import model_digest
 from crimson_protocol.wire.web import OVER
+from crimson_simulation.attacks.carried_out import CarriedOut
+from crimson_simulation.attacks.poisoned_files import poisoned
+from crimson_simulation.attacks.registry import Attack
 from crimson_simulation.engine import Drop, Progress, RoundLost, RunFacts, Traffic
 from crimson_simulation.parties import Parties, now
 from crimson_simulation.processes.homes import (
@@ -33,6 +36,7 @@ from crimson_simulation.processes.supervisor import Supervisor
 from crimson_simulation.processes.witnesses import Comparison
 
 CALM, WITH_DROPS = Deadlines(), Deadlines(gather=60.0, phase=8.0, grace=1.0)
+NODE, ATTACKER = "crimson_simulation.processes.node", "crimson_simulation.processes.attacker"
 OPENING = 30.0
 """Seconds that nodes may take, after a release, until one of them has verified and opened it."""
 
@@ -48,8 +52,16 @@ class ProcessEngine:
     """One gateway, one enclave, one process per site. Raises ProcessDied where one of them ends unasked."""
 
     def __init__(
-        self, parties: Parties, folder: Path, *, drops: bool = False, progress: Progress = lambda _: None
+        self,
+        parties: Parties,
+        folder: Path,
+        progress: Progress = lambda _: None,
+        attack: Attack | None = None,
+        seed: int = 0,
+        *,
+        drops: bool = False,
     ) -> None:
+        self.attack = CarriedOut(attack, len(parties.names), seed, os.urandom)
         self.parties, self.progress = parties, progress
         self.homes = Homes(folder)
         self.deadlines = WITH_DROPS if drops else CALM
@@ -90,8 +102,9 @@ class ProcessEngine:
         url = gateway.ready()["url"]
         # Started again after a kill, it must be where the nodes look for it.
         fix_port(self.homes, url)
-        for index in range(len(self.parties.names)):
-            write_node_home(self.homes, self.parties, index, url)
+        parties = poisoned(self.parties, self.attack, self.homes.poisoned)
+        for index in range(len(parties.names)):
+            write_node_home(self.homes, parties, index, url)
             self.start_node(index)
         self.operator = Operator(
             url, self.homes.authority, self.homes.operator_key, now, self.supervisor.check
@@ -111,10 +124,12 @@ class ProcessEngine:
         return self.supervisor.start("gateway", LAUNCHER, *arguments)
 
     def start_node(self, index: int) -> Any:
-        """A node's agent with its witness and, where one is planned, its fault."""
+        """A node's agent with its witness and, where one is planned, its fault; or one that poisons its updates."""
         paths = [self.homes.node(index), self.homes.encoded(index), self.homes.fault(index)]
-        name = f"node-{index:03d}"
-        return self.supervisor.start(name, "crimson_simulation.processes.node", *map(str, paths))
+        program, arguments = NODE, [*map(str, paths)]
+        if self.attack.poisons_updates(index):
+            program, arguments = ATTACKER, [*arguments, self.attack.name, f"{self.attack.seed}", f"{index}"]
+        return self.supervisor.start(f"node-{index:03d}", program, *arguments)
 
     def _refuse_unsandboxed(self, told: Mapping[str, Any]) -> None:
         """With bubblewrap on this machine, an enclave that is not isolated is a failure and no demonstration."""

@@ -74,6 +74,11 @@ class Homes:
         return self.root / "faults" / f"{index:03d}"
 
     @property
+    def poisoned(self) -> Path:
+        """Where attackers keep what they made of their sites' files."""
+        return self.root / "poisoned"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from crimson_node.outcome import failure_of
+from crimson_node.rounds.submit import Encoder
 from crimson_node.service.events import Event
 from crimson_node.service.process import serve
 from crimson_node.service.stopping import Stop
@@ -41,13 +42,14 @@ class Fault:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(home: str, encoded: str, fault: str) -> int:
-    """The agent's life; its exit code."""
+def main(home: str, encoded: str, fault: str, *, encode: Encoder | None = None) -> int:
+    """The agent's life; its exit code. `encode`: another way to encode than an honest node's."""
     stop = Stop()
     stop.install()
     print(json.dumps({"ready": True}), flush=True)
     try:
-        serve(Path(home), report=Fault(Path(fault)), stop=stop, witness=EncodedToFile(Path(encoded)))
+        witness = EncodedToFile(Path(encoded))
+        serve(Path(home), report=Fault(Path(fault)), stop=stop, witness=witness, encode=encode)
     except Exception as error:
         known = failure_of(error)
         if known is None:
