@@ -30,7 +30,7 @@ ENCLAVE = (
     "import sys; from crimson_protocol.launcher import main; sys.exit(main())",
     "enclave",
 )
-KILLS = int(os.environ.get("CRIMSON_KILLS", "3"))
+KILLS = int(os.environ.get("CRIMSON_KILLS", "2"))
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
