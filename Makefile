@@ -40,8 +40,8 @@ demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into bu
 	$(BIN)/crimson demo --out build/demo
 
 # Three workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
-test: sandbox $(VENV)/dev ## every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: sandbox $(VENV)/dev ## every test but those that take minutes
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -52,11 +52,12 @@ check: $(VENV)/dev ## lint, types, import contracts
 
 bench: sandbox $(VENV)/dev ## performance goals, as ratios in one run, into build/bench/report.json
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m pytest -m long tests/unit/test_benchmarks.py
 
 bench-learning: $(VENV)/dev ## learning, privacy and robustness goals, into build/bench/learning.json
 	$(BIN)/python -m benchmarks.learning.report
 
-oracles: $(VENV)/torch ## robust rules and clipped sums beside other libraries's, in an environment of its own
+oracles: $(VENV)/torch ## robust rules and clipped sums beside those of other libraries, in an environment of its own
 	$(PYTHON) -m venv .venv-oracles
 	.venv-oracles/bin/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	.venv-oracles/bin/pip install --quiet --require-hashes -r requirements-build.lock -r enclave/requirements.lock
@@ -65,8 +66,9 @@ oracles: $(VENV)/torch ## robust rules and clipped sums beside other libraries's
 	.venv-oracles/bin/python -m benchmarks.oracles.byzfl_rules
 	.venv-oracles/bin/python -m benchmarks.oracles.opacus_sums
 
-chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, ten times each
+chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, and the enclave at every single write
 	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s tests/end_to_end/test_chaos.py
+	CRIMSON_KILLS=10 CRIMSON_STRIDE=1 $(BIN)/python -m pytest tests/enclave
 
 fuzz: sandbox $(VENV)/dev ## long random runs of parsers and rounds
 	CRIMSON_EXAMPLES=20000 $(BIN)/python -m pytest tests/fuzz tests/attacks/test_any_dropouts.py

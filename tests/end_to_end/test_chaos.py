@@ -1,6 +1,6 @@
 """kill -9 of gateway, enclave and nodes at random moments: a round ends released or aborted, and the next one works.
 
-`CRIMSON_KILLS` says how often each kind of process is killed: twice in `make test`, ten in `make chaos`.
+`CRIMSON_KILLS` says how often each kind of process is killed: twice, and ten times in `make chaos`.
 """
 
 import os
@@ -31,6 +31,7 @@ from crimson_simulation.processes.engine import ProcessEngine
 from crimson_simulation.processes.homes import Deadlines
 from crimson_simulation.public_facts import public_facts
 
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("CRIMSON_KILLS", "2"))
 SEED = int(os.environ.get("CRIMSON_CHAOS_SEED", "0"))
 ROUND_SECONDS = 1.2

@@ -29,6 +29,7 @@ TINY = Scale(
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_the_report_holds_every_goal_with_its_five_keys(tmp_path: Path) -> None:
     said: list[object] = []
     path = tmp_path / "deep" / "report.json"
