@@ -9,7 +9,7 @@ import pytest
 from tests.enclave.adopting import SECOND, adopt, with_second_model
 from tests.enclave.conftest import Inline
 from tests.enclave.hosting import Hosted, RefusedQuestion
-from tests.enclave.test_sealed_state import STRIDE, Crash, Direct, trip
+from tests.enclave.test_sealed_state import Crash, Direct, places, trip
 from tests.playground import MODEL
 
 from crimson_enclave.host.folder import Uncertain
@@ -56,7 +56,7 @@ def test_a_crash_at_every_write_of_an_adoption_leaves_one_whole_policy(
     seen = []
     total = writes(released, tmp_path / "dry", monkeypatch)
     assert total > 10
-    for at in range(1, total + 1, STRIDE):
+    for at in places(total):
         enclave, direct = running(released, tmp_path / f"crash-{at}")
         log = list(direct.gate._session.log.leaves)
         with monkeypatch.context() as patch, suppress(*ENDED):

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from tests.enclave.conftest import Inline
 from tests.enclave.hosting import Client, Hosted, RefusedQuestion, now, resigned
-from tests.enclave.test_sealed_state import STRIDE, Crash, trip
+from tests.enclave.test_sealed_state import Crash, places, trip
 from tests.playground import MODEL, private_parties
 
 from crimson_enclave.aggregation.memory import Memory
@@ -74,7 +74,7 @@ def test_a_crash_at_every_write_of_a_charge_and_a_release_never_gives_budget_bac
     with monkeypatch.context() as patch:
         total = ending(inline, hosted, patch, 0)
     assert total > 8
-    for at in range(1, total + 1, STRIDE):
+    for at in places(total):
         inline, hosted = federation(tmp_path / f"crash-{at}")
         with monkeypatch.context() as patch:
             ending(inline, hosted, patch, at)

@@ -28,6 +28,11 @@ STRIDE = int(os.environ.get("CRIMSON_STRIDE", "3"))
 """`make test` crashes at every third write, of which all four kinds are met in turn; `make chaos` at every one."""
 
 
+def places(total: int) -> list[int]:
+    """The writes to crash at: by STRIDE, and the last two, where what was new comes into force."""
+    return sorted({*range(1, total + 1, STRIDE), total - 1, total})
+
+
 class Crash(BaseException):
     """The machine is gone."""
 
@@ -118,7 +123,7 @@ def test_a_crash_at_every_write_leaves_one_whole_state(inline: Inline, hosted: H
         play(inline, hosted)
         total = count[0]
     assert total > 40
-    for at in range(1, total + 1, STRIDE):
+    for at in places(total):
         home = tmp_path / f"crash-{at}"
         again, nodes = Inline(home / "enclave", inline.parties), None
         nodes = Hosted(home / "nodes", inline.parties, lambda again=again: again.session_client())
