@@ -226,7 +226,7 @@ def test_a_node_that_missed_a_release_takes_its_receipts_count(federation):
 
 
 @pytest.mark.parametrize("change", ["nothing", "record"])
-def test_a_model_listed_anew_is_held_to_what_it_was_charged_for(federation, change):
+def test_a_model_listed_anew_is_held_to_what_it_was_charged_for(federation, monkeypatch, change):
     """Continuity sees the policy before alone; the ledger remembers the model."""
     assert federation.round()
     rules = federation.policy.rules(MODEL)
@@ -234,5 +234,9 @@ def test_a_model_listed_anew_is_held_to_what_it_was_charged_for(federation, chan
     other = replace(federation.policy, models=(replace(rules, privacy=privacy),))
     with pytest.raises(PolicyRefusal, match=f"was charged per node and cannot be per {change}"):
         federation.session.accounts.refuse_other_units(other)
+    # No session begins under such a policy.
+    monkeypatch.setattr("crimson_enclave.session.refuse_broken_promises", lambda _: None)
+    with pytest.raises(PolicyRefusal, match="was charged per node"):
+        replace(federation.session, policy=other)
     federation.session.accounts.refuse_other_units(federation.policy)
     federation.session.accounts.refuse_other_units(replace(federation.policy, models=()))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.adversary import finish
 from tests.playground import MODEL, Play, private_parties
 
 from crimson_node.encoding import encode_update
@@ -11,15 +12,6 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
 
 NODES, BAD, THRESHOLD = 6, 5, 4096
-
-
-def finish(federation: Play, said) -> str:
-    for _ in range(7):
-        federation.deliver(said)
-        if federation.session.state.phase.value in ("Released", "Aborted"):
-            break
-        said = federation.close()
-    return federation.session.state.phase.value
 
 
 def probed(play, share: float, edge: int, **changes: object) -> Play:

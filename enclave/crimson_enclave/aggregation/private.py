@@ -56,7 +56,7 @@ def on_opened(rules: ModelRules) -> bool:
     privacy = rules.privacy
     if privacy is None or privacy.at_nodes or rules.enclave_clip or rules.robust_rule == "norm-bound":
         return False
-    return privacy.noise == "buckets" or rules.robust_rule in ("none", "sketch-filter")
+    return privacy.noise == "buckets" or rules.robust_rule == "none"
 
 
 def noised(
