@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crimson_enclave.aggregation.aggregate import aggregate
 from crimson_enclave.aggregation.memory import Memory
-from crimson_enclave.totals import BucketTotal, Totals, check_totals
+from crimson_enclave.totals import BucketTotal, Totals, check_ranges
 from crimson_node.encoding import encode_update
 from crimson_node.member import Update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
@@ -79,7 +79,8 @@ def open_round(
     dishonest: nodes that encode without clipping. Raises PeerFault where a sum leaves its range.
     """
     layout = Layout(numbers)
-    return check_totals(layout, [_bucket(layout, bucket, updates, fill, dishonest) for bucket in buckets])
+    opened = [_bucket(layout, bucket, updates, fill, dishonest) for bucket in buckets]
+    return check_ranges(layout, opened, spare=False)
 
 
 def _bucket(

@@ -75,16 +75,16 @@ def row(task: str, attack: str, seeds: Sequence[int], rounds: int) -> dict[str, 
     relative = _task(task, seeds[0]).relative
     errors = [one.error for one in filtered]
 
-    def damage(reached: Sequence[float]) -> float:
-        pairs = zip(reached, alone, strict=True)
-        return round(float(np.mean([a / b if relative else a - b for a, b in pairs])), 4)
+    def damages(reached: Sequence[float]) -> list[float]:
+        return [a / b if relative else a - b for a, b in zip(reached, alone, strict=True)]
 
     found = {
         "figure": f"damage by attackers, {task}, sketch filter",
         "attack": attack,
         "unit": "error / clean" if relative else "concordance lost",
-        "damage": damage(errors),
-        "without filter": damage(without),
+        "damage": round(float(np.mean(damages(errors))), 4),
+        "worst seed": round(max(damages(errors)), 4),
+        "without filter": round(float(np.mean(damages(without))), 4),
         "instead": other,
         "attackers out": round(float(np.mean([one.attackers_out for one in filtered])), 4),
         "honest out": round(float(np.mean([one.honest_out for one in filtered])), 4),

@@ -115,9 +115,7 @@ def unmask_closed(session: "Session", state: Unmasking) -> "Outgoing":
 def _published(session: "Session", released: Released) -> "Outgoing":
     terms = released.judged.agreement.terms
     model = terms.offer.model
-    for nodes in released.flagged:
-        names = [session.policy.name(node) for node in nodes]
-        session.log.flag(terms, nodes, names, "norm-bound", session.clock())
+    session.flag(terms, released.flagged)
     content, signing = Secret.fresh(session.entropy), session.instance.signing
     receipt, message = publish(released, session.policy, signing, session.log, content, session.entropy)
     session.receipts.append(receipt)

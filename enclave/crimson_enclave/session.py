@@ -31,6 +31,7 @@ from crimson_enclave.state import (
     Unmasking,
     terms_of,
 )
+from crimson_protocol.agreement import Terms
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import CallerFault, PeerFault, PolicyRefusal
 from crimson_protocol.events import Reported
@@ -40,6 +41,7 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.secret.keys import Secret
 from crimson_protocol.transcript import model_digest
+from crimson_protocol.trust import GroupTest
 from crimson_protocol.wire.messages.endorse import Endorse
 from crimson_protocol.wire.messages.release import Abort
 
@@ -270,15 +272,18 @@ class Session:
 
     def _aborted(self, state: Aborted) -> Outgoing:
         self.log.phase("abort", state.terms, self.clock(), state.code)
-        for nodes in state.flagged:
-            self.log.flag(
-                state.terms, nodes, [self.policy.name(node) for node in nodes], "sketch-sum", self.clock()
-            )
+        self.flag(state.terms, state.flagged)
         for culprit in state.culprits:
             self.fault(Fault(culprit, state.code))
         self.keep(self)
         abort = Abort(state.terms.offer_digest, state.code.value)
         return iter([(None, sign_message(self.instance.signing.round_signer, None, abort))])
+
+    def flag(self, terms: Terms, flagged: Iterable[GroupTest]) -> None:
+        """Log who was in buckets that failed a test."""
+        for found in flagged:
+            names = [self.policy.name(node) for node in found.nodes]
+            self.log.flag(terms, found.nodes, names, found.test, self.clock())
 
     def fault(self, fault: Fault) -> None:
         """Log a fault."""

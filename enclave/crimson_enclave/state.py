@@ -20,6 +20,7 @@ from crimson_protocol.receipt import Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.keys import BoxKey, IdentityKey
 from crimson_protocol.survivors import Frozen, Judged
+from crimson_protocol.trust import GroupTest
 from crimson_protocol.wire.messages.advertise import Advertise
 from crimson_protocol.wire.messages.share import Manifest, RowLeaf, Share
 from crimson_protocol.wire.messages.submit import Submit
@@ -167,7 +168,7 @@ class Unmasking:
 class Released:
     """The output and the receipt over it, not yet logged or published. `artifact` goes to the roster alone.
 
-    memory: what the strategy carries into the next round. flagged: nodes of buckets beyond the norm bound.
+    memory: what the strategy carries into the next round. flagged: buckets beyond what honest nodes send.
     """
 
     phase = EnclavePhase.RELEASED
@@ -175,7 +176,7 @@ class Released:
     artifact: bytes = field(repr=False)
     receipt: Receipt
     memory: Memory = field(default_factory=Memory, repr=False)
-    flagged: tuple[tuple[int, ...], ...] = ()
+    flagged: tuple[GroupTest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class Aborted:
     culprits: tuple[str, ...]
     again: bool
     proofs: tuple[bytes, ...] = field(default=(), repr=False)
-    flagged: tuple[tuple[int, ...], ...] = ()
+    flagged: tuple[GroupTest, ...] = ()
 
 
 State = Advertising | Sharing | Submitting | Sketching | Confirming | Unmasking | Released | Aborted

@@ -1,7 +1,7 @@
 """Reading opened sums: count words, ranges, and the lanes as exact integers (steps 12.5 and 12.6)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,14 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class BucketTotal:
-    """One opened bucket: the nodes accepted in it, and its sum modulo 2^ring_bits."""
+    """One opened bucket: the nodes accepted in it, and its sum modulo 2^ring_bits.
+
+    fault: why the sum cannot be used, where a robust rule can spare it; its lanes then read as zeros.
+    """
 
     nodes: tuple[int, ...]
     words: Words = field(repr=False)
+    fault: Refusal | None = None
 
     @property
     def accepted(self) -> int:
@@ -61,6 +65,8 @@ class Totals:
 
     def lanes_of(self, bucket: BucketTotal, start: int, stop: int) -> NDArray[np.int64]:
         """Body lanes [start, stop) of one bucket."""
+        if bucket.fault:
+            return np.zeros(stop - start, np.int64)
         return decode(self.layout.read(bucket.words, start, stop), self.layout.numbers.ring_bits)
 
     def parameter_blocks(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
@@ -83,22 +89,49 @@ class Totals:
         return total
 
 
-def check_totals(layout: Layout, buckets: Sequence[BucketTotal], tail: int = 0) -> Totals:
-    """Steps 12.5 and 12.6, or PeerFault(COUNT_WORDS_DIFFER, OUT_OF_RANGE). Nobody can be named for either:
-    a wrong mask and a wrong vector look alike in a sum. tail: quanta that noise may have added to a parameter."""
-    for bucket in buckets:
-        check_counts(layout, bucket)
-        _check_range(layout, bucket, tail)
-    return Totals(layout, buckets)
+class BucketFault(PeerFault):
+    """A bucket's sum is not one that honest nodes make. `nodes` were accepted in it; none of them can be named alone: a
+    wrong mask and a wrong vector look alike in a sum."""
+
+    def __init__(self, code: Refusal, nodes: tuple[int, ...], text: str) -> None:
+        super().__init__(code, text)
+        self.nodes = nodes
 
 
-def check_counts(layout: Layout, bucket: BucketTotal) -> None:
+def check_counts(layout: Layout, buckets: Sequence[BucketTotal], spare: bool) -> list[BucketTotal]:
+    """Step 12.5: the buckets, or BucketFault(COUNT_WORDS_DIFFER). spare: mark such a bucket instead."""
+    return [_checked(bucket, spare, lambda found: _check_counts(layout, found)) for bucket in buckets]
+
+
+def check_ranges(layout: Layout, buckets: Sequence[BucketTotal], spare: bool, tail: int = 0) -> Totals:
+    """Step 12.6: the checked sums, or BucketFault(OUT_OF_RANGE). spare: mark such a bucket instead. tail: quanta that
+    noise may have added to a parameter."""
+    return Totals(
+        layout,
+        [_checked(bucket, spare, lambda found: _check_range(layout, found, tail)) for bucket in buckets],
+    )
+
+
+def _checked(bucket: BucketTotal, spare: bool, check: Callable[[BucketTotal], None]) -> BucketTotal:
+    if bucket.fault:
+        return bucket
+    try:
+        check(bucket)
+    except BucketFault as fault:
+        if not spare:
+            raise
+        return replace(bucket, fault=fault.code)
+    return bucket
+
+
+def _check_counts(layout: Layout, bucket: BucketTotal) -> None:
     bits = layout.numbers.ring_bits
     low = (1 << bits) - 1
     expected = [(bucket.accepted >> (bits * place)) & low for place in range(layout.count_words)]
     for words in layout.counts(bucket.words):
         if [int(word) & low for word in words] != expected:
-            raise PeerFault(Refusal.COUNT_WORDS_DIFFER, "the masks of a bucket did not cancel")
+            text = "the masks of a bucket did not cancel"
+            raise BucketFault(Refusal.COUNT_WORDS_DIFFER, bucket.nodes, text)
 
 
 def _check_range(layout: Layout, bucket: BucketTotal, tail: int) -> None:
@@ -111,10 +144,10 @@ def _check_range(layout: Layout, bucket: BucketTotal, tail: int) -> None:
         for start in range(first, last, BLOCK):
             lanes = decode(layout.read(bucket.words, start, min(start + BLOCK, last)), numbers.ring_bits)
             if max(int(lanes.max()), -int(lanes.min())) > most:
-                raise PeerFault(Refusal.OUT_OF_RANGE, "a summed lane exceeds what its nodes may contribute")
+                raise _out_of_range(bucket, "a summed lane exceeds what its nodes may contribute")
     weight = decode(layout.read(bucket.words, numbers.parameters, numbers.parameters + 1), numbers.ring_bits)
     if weight[0] < 0:
-        raise PeerFault(Refusal.OUT_OF_RANGE, "the summed weight is negative")
+        raise _out_of_range(bucket, "the summed weight is negative")
     if numbers.steps_cap:
         _check_steps(layout, bucket, int(weight[0]))
 
@@ -126,4 +159,8 @@ def _check_steps(layout: Layout, bucket: BucketTotal, weight: int) -> None:
     steps = int(decode(layout.read(bucket.words, lane, lane + 1), layout.numbers.ring_bits)[0])
     least = weight / layout.numbers.steps_cap - bucket.accepted
     if not least <= steps <= weight + bucket.accepted:
-        raise PeerFault(Refusal.OUT_OF_RANGE, "the summed steps are not those of 1 to steps_cap each")
+        raise _out_of_range(bucket, "the summed steps are not those of 1 to steps_cap each")
+
+
+def _out_of_range(bucket: BucketTotal, text: str) -> BucketFault:
+    return BucketFault(Refusal.OUT_OF_RANGE, bucket.nodes, text)

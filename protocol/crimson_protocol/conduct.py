@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.events import MAX_EVENT, Event
 from crimson_protocol.refusal import Refusal
-from crimson_protocol.trust import NORM_BOUND, SKETCH_SUM, Conduct, GroupTest, posterior
+from crimson_protocol.trust import GROUPS, Conduct, GroupTest, posterior
 
 PROVEN = frozenset(
     code.value
@@ -32,7 +32,7 @@ def suspicions(names: Sequence[str], leaves: Iterable[bytes], prior: float = 0.0
             continue
         if event.kind == "fault" and code in PROVEN:
             convicted.add(name)
-        elif event.kind == "flag" and code in (SKETCH_SUM, NORM_BOUND):
+        elif event.kind == "flag" and code in GROUPS:
             groups.setdefault(event.digest or b"", (code, set()))[1].add(places[name])
         elif event.kind == "flag" and code.startswith(SKETCH_FLAG):
             flags[name].add((event.model, event.round))

@@ -18,6 +18,7 @@ from crimson_protocol.errors import CallerFault
 from crimson_protocol.refusal import Refusal
 
 SKETCH_SUM, BUCKET_RULE, NORM_BOUND = "sketch-sum", "bucket-rule", "norm-bound"
+OUT_OF_RANGE, COUNT_WORDS = Refusal.OUT_OF_RANGE.value, Refusal.COUNT_WORDS_DIFFER.value
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ GROUPS: Mapping[str, Likelihood] = {
     SKETCH_SUM: Likelihood(0.95, 0.001),
     # Honest nodes clip, so a bucket beyond the bound holds somebody who did not; a careful attacker stays within.
     NORM_BOUND: Likelihood(0.8, 0.001),
+    # Nor do honest nodes make a lane too large, or masks that do not cancel.
+    OUT_OF_RANGE: Likelihood(0.8, 0.001),
+    COUNT_WORDS: Likelihood(0.8, 0.001),
     # A robust rule puts the furthest buckets out, bad or not.
     BUCKET_RULE: Likelihood(0.8, 0.1),
 }

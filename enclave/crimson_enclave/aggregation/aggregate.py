@@ -7,25 +7,23 @@ import numpy as np
 from crimson_enclave.aggregation.memory import Memory, Vector
 from crimson_enclave.aggregation.optimisers import step
 from crimson_enclave.aggregation.private import Noise, noisy_mean, on_opened
-from crimson_enclave.aggregation.values import BucketMean, bounded, bucket_means
+from crimson_enclave.aggregation.values import UNFILTERED, BucketMean, bounded, bucket_means
 from crimson_enclave.robust.rules import combine
 from crimson_enclave.totals import Totals
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_protocol.errors import CallerFault, PeerFault
 from crimson_protocol.policy.document import MICRO, ModelRules
 from crimson_protocol.refusal import Refusal
-
-UNFILTERED = ("none", "sketch-filter")
-"""Rules that leave the opened sums as they are: nodes were chosen before the verdict, or not at all."""
+from crimson_protocol.trust import GroupTest
 
 
 @dataclass(frozen=True)
 class Aggregated:
-    """What a round comes to. flagged: groups of nodes whose bucket was beyond the norm bound."""
+    """What a round comes to. flagged: nodes of each bucket that was beyond what honest nodes send, and how."""
 
     artifact: bytes = field(repr=False)
     memory: Memory = field(repr=False)
-    flagged: tuple[tuple[int, ...], ...] = ()
+    flagged: tuple[GroupTest, ...] = ()
 
 
 def aggregate(
@@ -41,7 +39,7 @@ def aggregate(
     if (rules.privacy is None or rules.privacy.at_nodes) is not (noise is None):
         raise CallerFault(Refusal.UNSUPPORTED, "noise and a privacy budget belong together")
     model = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
-    flagged: tuple[tuple[int, ...], ...] = ()
+    flagged: tuple[GroupTest, ...] = ()
     if noise is not None:
         change: Vector | None = _private(rules, totals, noise, memory)
     elif rules.robust_rule in UNFILTERED:
@@ -78,17 +76,17 @@ def _mean(rules: ModelRules, totals: Totals) -> Vector | None:
 
 def _filtered(
     rules: ModelRules, totals: Totals, memory: Memory
-) -> tuple[Vector | None, tuple[tuple[int, ...], ...]]:
+) -> tuple[Vector | None, tuple[GroupTest, ...]]:
     """The robust rule over bucket means within the bound, and who was in the buckets beyond it."""
     means = bucket_means(rules, totals)
-    flagged = tuple(found.bucket.nodes for found in means if found.beyond)
-    kept = [found for found in means if rules.enclave_clip or not found.beyond]
+    flagged = tuple(found.test for found in means if found.beyond)
+    kept = [found for found in means if not found.beyond or (rules.enclave_clip and not found.bucket.fault)]
     if not kept and not flagged:
         return None, ()
     if rules.robust_rule == "norm-bound":
         return _weighted(kept), flagged
     # What was left out for sure need not be borne by the rule a second time.
-    bad = max(0, rules.robust_tolerance - (0 if rules.enclave_clip else len(flagged)))
+    bad = max(0, rules.robust_tolerance - (len(means) - len(kept)))
     return _combined(rules, np.array([found.mean for found in kept]), bad, memory), flagged
 
 

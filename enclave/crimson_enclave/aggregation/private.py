@@ -7,6 +7,7 @@ from math import lcm
 import numpy as np
 from numpy.typing import NDArray
 
+from crimson_enclave.aggregation.values import UNFILTERED
 from crimson_enclave.privacy.noise import MAX_SIGMA, rounded_gaussian
 from crimson_enclave.robust.kept_sum import kept
 from crimson_enclave.totals import BucketTotal, Totals
@@ -59,6 +60,17 @@ def on_opened(rules: ModelRules) -> bool:
     return privacy.noise == "buckets" or rules.robust_rule == "none"
 
 
+def spares(rules: ModelRules) -> bool:
+    """Whether a bucket whose sum honest nodes cannot make is left out by the robust rule, and does not lose the round.
+
+    Not where that would tell of a sum that noise must hide; a single update's lanes tell of its own node alone.
+    """
+    private = rules.privacy is not None and not rules.privacy.at_nodes
+    return rules.robust_rule not in UNFILTERED and (
+        not private or on_opened(rules) or rules.numbers.bucket_size == 1
+    )
+
+
 def noised(
     rules: ModelRules, layout: Layout, opened: Sequence[BucketTotal], noise: Noise | None
 ) -> list[BucketTotal]:
@@ -78,7 +90,7 @@ def _noised(layout: Layout, buckets: Sequence[BucketTotal], row: Quanta) -> Buck
         words += bucket.words
     count = layout.numbers.parameters
     layout.write(words, 0, layout.read(words, 0, count) + row.astype(np.uint32))
-    return BucketTotal(tuple(node for bucket in buckets for node in bucket.nodes), words)
+    return BucketTotal(tuple(node for bucket in buckets for node in bucket.nodes), words, buckets[0].fault)
 
 
 def common_scale(sizes: Sequence[int]) -> int:

@@ -6,8 +6,8 @@ are opened. So a verdict that no rule can make anything of would be lost, and ch
 
 from collections.abc import Sequence
 
-from crimson_enclave.aggregation.aggregate import UNFILTERED
 from crimson_enclave.aggregation.private import compares, refuse_too_unlike
+from crimson_enclave.aggregation.values import UNFILTERED
 from crimson_enclave.robust.tolerance import most_tolerated
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.document import ModelRules

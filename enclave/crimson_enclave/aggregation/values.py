@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from crimson_enclave.totals import BucketTotal, Totals
 from crimson_protocol.policy.document import MICRO, ModelRules
+from crimson_protocol.trust import NORM_BOUND, GroupTest
+
+UNFILTERED = ("none", "sketch-filter")
+"""Rules that leave the opened sums as they are: nodes were chosen before the verdict, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,12 @@ class BucketMean:
     mean: NDArray[np.float64] = field(repr=False)
     beyond: bool
 
+    @property
+    def test(self) -> GroupTest:
+        """What its being beyond the bound says of its nodes."""
+        fault = self.bucket.fault
+        return GroupTest(self.bucket.nodes, fault.value if fault else NORM_BOUND, self.beyond)
+
 
 def bucket_means(rules: ModelRules, totals: Totals) -> list[BucketMean]:
     """The mean of every open bucket that has any weight.
@@ -26,6 +36,7 @@ def bucket_means(rules: ModelRules, totals: Totals) -> list[BucketMean]:
     Each node's weighted update has a norm of at most its weight times the clip, so a bucket's mean has at most the
     clip, but for rounding. One beyond it proves that somebody in it did not clip, or gave a false weight: it is
     marked. Every mean is brought back to the bound: a light bucket's rounding must not count for much either.
+    One with a fault is beyond it too, and has a mean of zeros.
     """
     clip = rules.numbers.clip_micro / MICRO
     found = []
@@ -34,7 +45,7 @@ def bucket_means(rules: ModelRules, totals: Totals) -> list[BucketMean]:
         quanta = totals.parameters_of(bucket)
         norm = float(np.linalg.norm(quanta.astype(np.float64)))
         allowed = weight + _rounding(bucket, quanta.size)
-        beyond = norm > allowed
+        beyond = norm > allowed or bucket.fault is not None
         if not weight and not beyond:
             continue
         mean = quanta.astype(np.float64) * (clip / max(weight, 1))

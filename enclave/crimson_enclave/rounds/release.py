@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 from crimson_enclave.aggregation.aggregate import Aggregated, aggregate
 from crimson_enclave.aggregation.memory import Memory
-from crimson_enclave.aggregation.private import draw, noised, on_opened
+from crimson_enclave.aggregation.private import draw, noised, on_opened, spares
 from crimson_enclave.opening import BadDealer, rebuild, unmask_bucket
-from crimson_enclave.rounds.sketch import SketchDiffers, check_sketches
+from crimson_enclave.rounds.sketch import check_sketches
 from crimson_enclave.rounds.unmask import enough
 from crimson_enclave.state import Aborted, Released, Spool, Unmasking
-from crimson_enclave.totals import BucketTotal, Totals, check_counts, check_totals
+from crimson_enclave.totals import BucketFault, BucketTotal, Totals, check_counts, check_ranges
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.privacy import noise_tail
 from crimson_protocol.receipt import Outcome, PrivacyCharge, Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
+from crimson_protocol.trust import SKETCH_SUM, GroupTest
 from crimson_protocol.wire.messages.confirm import Submission
 
 CHECKS = ("confirmations", "share-commitments", "rebuilt-secrets", "count-words", "range")
@@ -58,11 +59,11 @@ def release(
     try:
         # 12.1b: noise is drawn before anything is opened.
         noise = draw(terms.rules, [len(nodes) for nodes in _open_buckets(state)], entropy)
-        opened = open_buckets(state, spool)
-        layout = terms.layout
+        layout, spare = terms.layout, spares(terms.rules)
+        opened = check_counts(layout, open_buckets(state, spool), spare)
         # 12.6: where noise can come first it does, so that no refusal tells of a sum without it.
         tail = noise_tail(terms.rules.numbers) if on_opened(terms.rules) else 0
-        totals = check_totals(layout, noised(terms.rules, layout, opened, noise), tail)
+        totals = check_ranges(layout, noised(terms.rules, layout, opened, noise), spare, tail)
         if observer is not None:
             observer(Totals(layout, opened), state.judged.verdict.accepted)
         check_sketches(state, totals)
@@ -70,27 +71,32 @@ def release(
         found = aggregate(terms.rules, terms.offer.strategy, base, memory, totals, noise)
     except BadDealer as fault:
         return Aborted(terms, fault.code, (fault.culprit or "",), again=False, proofs=(fault.proof,))
-    except SketchDiffers as fault:
-        return Aborted(terms, fault.code, (), again=False, flagged=(fault.nodes,))
+    except BucketFault as fault:
+        return Aborted(terms, fault.code, (), again=False, flagged=(_failed(fault),))
     except PeerFault as fault:
         return Aborted(terms, fault.code, (fault.culprit,) if fault.culprit else (), again=False)
     return _released(state, found, facts)
 
 
+def _failed(fault: BucketFault) -> GroupTest:
+    return GroupTest(
+        fault.nodes, SKETCH_SUM if fault.code is Refusal.SKETCH_DIFFERS else fault.code.value, True
+    )
+
+
 def open_totals(state: Unmasking, spool: Spool) -> Totals:
     """Steps 12.2 to 12.6 without noise: the checked sums of the open buckets."""
-    return check_totals(state.judged.agreement.terms.layout, open_buckets(state, spool))
+    layout = state.judged.agreement.terms.layout
+    return check_ranges(layout, check_counts(layout, open_buckets(state, spool), False), False)
 
 
 def open_buckets(state: Unmasking, spool: Spool) -> list[BucketTotal]:
-    """Steps 12.2 to 12.5: the sums of the open buckets, whose masks cancelled."""
-    layout = state.judged.agreement.terms.layout
+    """Steps 12.2 to 12.4: the sums of the open buckets, without their masks."""
     rebuilt = rebuild(state)
     opened = []
     for place, nodes in zip(_open_places(state), _open_buckets(state), strict=True):
         unmask_bucket(state, place, rebuilt, spool)
         opened.append(BucketTotal(nodes, state.sums.bucket(place)))
-        check_counts(layout, opened[-1])
     return opened
 
 

@@ -10,7 +10,7 @@ from crimson_enclave.aggregation.memory import Memory
 from crimson_enclave.filters.sketch_filter import flag
 from crimson_enclave.rounds.submit import verdict_of
 from crimson_enclave.state import Aborted, Confirming, Sketched, Sketching, Unmasking
-from crimson_enclave.totals import BucketTotal, Totals
+from crimson_enclave.totals import BucketFault, BucketTotal, Totals
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.document import MICRO, ModelRules
 from crimson_protocol.refusal import Refusal
@@ -113,7 +113,7 @@ def _last_change(rules: ModelRules, memory: Memory, seed: bytes) -> NDArray[np.f
 
 def check_sketches(state: Unmasking, totals: Totals) -> None:
     """Step 12.6b: every opened sum is the one that its nodes' sketches add up to, modulo the ring, and so is its
-    weight. Raises PeerFault(SKETCH_DIFFERS): somebody in the bucket lied, and nobody can be named."""
+    weight. Raises BucketFault(SKETCH_DIFFERS): somebody in the bucket lied, and nobody can be named."""
     sketched, rules = state.sketched, state.judged.agreement.terms.rules
     if sketched is None or rules.sketch is None:
         return
@@ -127,20 +127,11 @@ def _check_bucket(sketched: Sketched, buckets: int, totals: Totals, bucket: Buck
     weight = sum(sketched.weights[node] for node in bucket.nodes)
     same = equal_modulo(said, opened, totals.layout.numbers.ring_bits)
     if not same or weight != totals.weight_of(bucket):
-        raise SketchDiffers(bucket.nodes)
+        text = f"the sketches of {len(bucket.nodes)} nodes are not those of their sum"
+        raise BucketFault(Refusal.SKETCH_DIFFERS, bucket.nodes, text)
 
 
 def _lanes(totals: Totals, bucket: BucketTotal) -> Iterable[NDArray[np.int64]]:
     step, count = 1 << 16, totals.layout.numbers.parameters
     for start in range(0, count, step):
         yield totals.lanes_of(bucket, start, min(start + step, count))
-
-
-class SketchDiffers(PeerFault):
-    """A bucket's sum is not what its sketches add up to; `nodes` were accepted in it."""
-
-    def __init__(self, nodes: tuple[int, ...]) -> None:
-        super().__init__(
-            Refusal.SKETCH_DIFFERS, f"the sketches of {len(nodes)} nodes are not those of their sum"
-        )
-        self.nodes = nodes
