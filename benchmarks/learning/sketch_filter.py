@@ -3,7 +3,8 @@
 Sites train networks of 21,000 to 27,000 parameters, encode their updates, and sketch them in 256 buckets under a new
 seed each round, as nodes do. Masks cancel bit for bit, so the sums here are those of the secure path; updates are
 added in float64. Thresholds of the filter were chosen on the first three tasks, one seed each, and raised once after
-lower ones had flagged more honest sites on light chains than on those. Digits were measured when they stood.
+lower ones had flagged more honest sites on light chains than on those. After digits, where the spectrum had flagged
+lone sites of one or two digits, those far out must also move the mean. Admissions were measured when that stood.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.learning.sketch_tasks import (
     SITES,
     Task,
+    admissions,
     dialysis,
     digits,
     drives,
@@ -38,6 +40,7 @@ TASKS: Mapping[str, Callable[[int], Task]] = {
     "drives": drives,
     "light chains": light_chains,
     "digits": digits,
+    "admissions": admissions,
 }
 JUST_INSIDE = "just-inside"
 OBVIOUS = ("sign-flip", "scaling", "noise", "inner-product")

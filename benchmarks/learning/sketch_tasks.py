@@ -119,8 +119,6 @@ def shifted_classes(seed: int) -> Task:
 def digits(seed: int) -> Task:
     """N: 1,797 handwritten digits of 8 x 8 grey levels, which scikit-learn holds, 30 % held out; every site has its own
     mix of digits, of 7 rows or more. d = 21,010.
-
-    No threshold of the filter was chosen with it.
     """
     rng = np.random.default_rng([seed, 3])
     images, labels = load_digits(return_X_y=True)
@@ -185,10 +183,7 @@ def drives(seed: int) -> Task:
 
 
 def light_chains(seed: int) -> Task:
-    """L: hazard of the 7,874 people of FLCHAIN, which scikit-survival holds, sorted by age into 60 sites. d = 23,882.
-
-    No threshold of the filter was chosen with it.
-    """
+    """L: hazard of the 7,874 people of FLCHAIN, in scikit-survival, sorted by age into 60 sites. d = 23,882."""
     table, outcome = load_flchain()
     order = np.argsort(_array(table["age"]), kind="stable")
     table, outcome = table.iloc[order], outcome[order]
@@ -204,6 +199,46 @@ def light_chains(seed: int) -> Task:
     time, event = outcome["futime"].astype(float), outcome["death"].astype(float)
     cohort = _Cohort("light chains", _matrix(columns), time, event, 5300.0)
     return _hazard(cohort, _dealt(len(table)), seed, (150, 140), 0.7)
+
+
+WEEKS = 6
+
+
+def admissions(seed: int) -> Task:
+    """A: how hospital admissions with influenza change in the next week, on a logarithmic scale, from the last six.
+
+    A site is one American jurisdiction in one season, 60 of them drawn; the weeks of all others are held out.
+    d = 21,141. Nothing in the filter was chosen with it.
+    """
+    table = pd.read_csv(data_file("flusight-admissions-weekly", "admissions.csv"), parse_dates=["date"])
+    table = table.sort_values(["location", "date"])
+    level = np.log1p(table["value"])
+    lags = [level.groupby(table["location"]).shift(weeks) for weeks in range(WEEKS)]
+    change = level.groupby(table["location"]).shift(-1) - level
+    angle = 2 * np.pi * table["date"].dt.dayofyear / 365.25
+    season = table["date"].dt.year - (table["date"].dt.month < 8)
+    columns = _matrix([*((lag - 4) / 8 for lag in lags), np.cos(angle) / 4, np.sin(angle) / 4])
+    known = np.isfinite(columns).all(axis=1) & np.isfinite(change)
+    columns, targets = columns[known], _array(change)[known]
+    site = (table["location"].astype(str) + " " + season.astype(str)).to_numpy()[known]
+    names, rows = np.unique(site, return_counts=True)
+    drawn = np.random.default_rng([seed, 4]).permutation(names[rows >= 20])[:SITES]
+    inside = [np.flatnonzero(site == name) for name in drawn]
+    held_out = ~np.isin(site, drawn)
+    expected = torch.from_numpy(targets[held_out]).float()
+
+    def error(outputs: torch.Tensor) -> float:
+        return float((outputs[:, 0] - expected).square().mean().sqrt())
+
+    arrays = (columns, targets, np.ones(len(targets)))
+    parts = [padded([array[rows] for rows in inside]) for array in arrays]
+    layers = (columns.shape[1], 140, 140, 1)
+    test = torch.from_numpy(columns[held_out]).float()
+    return Task("admissions", *parts, layers, _squared_loss, test, error, 0.22, True)
+
+
+def _squared_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (outputs[..., 0] - targets).square() / 2
 
 
 @dataclass(frozen=True)

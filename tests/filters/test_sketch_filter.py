@@ -89,6 +89,26 @@ def test_a_shift_common_to_attackers_shows_in_the_spectrum() -> None:
     assert put_out(found, SPECTRUM) == ATTACKERS == set(found)
 
 
+@pytest.mark.parametrize("far", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_site_far_out_alone_is_unusual_and_several_who_move_the_mean_are_out(seed: int, far: int) -> None:
+    """One direction in which sites differ by 0.03 of the bound; `far` of them by ten times as much, to one side."""
+    rng = np.random.default_rng(seed)
+    rows = cohort(seed, alike=0.0, length=0.15) * rng.uniform(0.4, 1.4, (SITES, 1))
+    rows[:, 0] = 2 * 0.03 * rng.normal(0, 1, SITES)
+    rows[:far, 0] = 2 * 0.03 * 10
+    found = flag(rows, 1.0, BAD, cohort(20)[0])
+    assert set(found) == (set(range(far)) if far > 1 else set())
+
+
+def test_shifts_that_cancel_move_no_mean_and_stay() -> None:
+    rng = np.random.default_rng(1)
+    rows = cohort(1, alike=0.0, length=0.15) * rng.uniform(0.4, 1.4, (SITES, 1))
+    rows[:, 0] = 2 * 0.03 * rng.normal(0, 1, SITES)
+    rows[:2, 0] = 2 * 0.03 * 10, -2 * 0.03 * 10
+    assert flag(rows, 1.0, BAD, cohort(20)[0]) == {}
+
+
 @pytest.mark.parametrize("opposed", [BAD, BAD + 1])
 def test_direction_is_not_held_against_more_than_f(opposed: int) -> None:
     rows = cohort(10)

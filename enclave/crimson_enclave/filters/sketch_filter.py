@@ -7,15 +7,14 @@ directions can be tested. Four tests in turn, thresholds fixed on three learning
     norm       longer than the public bound. Public: it depends on the node's own update alone.
     distance   mean distance to the nearest n - f - 1 others, as in Krum (Blanchard et al. 2017), far above the median.
     direction  against what the federation has just learnt; not held against anybody where it holds for more than f.
-    spectrum   far out along the direction in which the remaining sketches are longest (after Diakonikolas et al. 2019).
+    spectrum   far out along the direction in which the remaining sketches are longest (after Diakonikolas et al. 2019),
+               where those far out move the mean along it by more than its standard errors.
 
 At most f nodes are bad, so the tests that compare put out the furthest and never more than f in all: honest sites
 that are merely unusual do not disarm a test, and whoever provokes it cannot empty a cohort.
 
 What stays inside honest spread is not found: small steps in one direction over many rounds, backdoors.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,8 @@ _FAR = 8.0
 _ALONG = 7.0
 _AGAINST = -0.5
 _SPECTRA = 2
+# Standard errors of the mean. A lone site far out is unusual; colluding ones move the mean together, or do no harm.
+_MOVED = 2.0
 # The median and MAD of few values scatter, and honest sites with them: limits widen below this size, to sqrt(60 / n)
 # times as much, which keeps false flags near 1 % down to six sites.
 _LARGE = 60
@@ -91,7 +92,8 @@ def _flag_distant(flagged: dict[int, str], scaled: Reals, tolerance: int, floor:
     distances = np.sqrt(np.maximum(own[:, None] + own[None, :] - 2 * gram, 0.0))
     np.fill_diagonal(distances, np.inf)
     scores = np.sort(distances, axis=1)[:, :nearest].mean(axis=1)
-    _flag_furthest(flagged, rest, scores - np.median(scores), (_FAR, floor, bad), DISTANCE)
+    excess = scores - np.median(scores)
+    _flag_furthest(flagged, rest, excess, (_FAR * _spread(excess, floor), bad), DISTANCE)
 
 
 def _flag_opposed(flagged: dict[int, str], scaled: Reals, tolerance: int, last: Reals | None) -> None:
@@ -111,30 +113,28 @@ def _flag_along_spectrum(flagged: dict[int, str], scaled: Reals, tolerance: int,
         return
     longest = np.linalg.svd(scaled[rest], full_matrices=False)[2][0]
     along = scaled[rest] @ longest
-    _flag_furthest(flagged, rest, np.abs(along - np.median(along)), (_ALONG, floor, bad), SPECTRUM)
+    offset = along - np.median(along)
+    spread = _spread(offset, floor)
+    moved = abs(float(offset[np.abs(offset) > _ALONG * spread].sum()))
+    if moved > _MOVED * spread * np.sqrt(len(rest)):
+        _flag_furthest(flagged, rest, np.abs(offset), (_ALONG * spread, bad), SPECTRUM)
+
+
+def _spread(offset: Reals, floor: float) -> float:
+    """Robust standard deviation of offsets from their median, by their median absolute value: at least `floor`, and
+    more for few, whose median scatters."""
+    deviation = _NORMAL_MAD * float(np.median(np.abs(offset)))
+    return max(deviation, floor) * max(1.0, float(np.sqrt(_LARGE / len(offset))))
 
 
 def _flag_furthest(
-    flagged: dict[int, str],
-    places: NDArray[np.intp],
-    excess: Reals,
-    limits: tuple[float, float, int],
-    test: str,
+    flagged: dict[int, str], places: NDArray[np.intp], excess: Reals, limits: tuple[float, int], test: str
 ) -> None:
-    """Flag the places whose excess over the median is beyond a number of MADs: the furthest, at most `most`."""
-    factor, floor, most = limits
-    factor *= max(1.0, np.sqrt(_LARGE / len(places)))
-    spread = max(_NORMAL_MAD * float(np.median(np.abs(excess))), floor)
-    for place in _furthest_first(excess):
-        if excess[place] <= factor * spread or not most:
-            return
-        flagged[int(places[place])] = test
-        most -= 1
-
-
-def _furthest_first(excess: Reals) -> Iterator[int]:
-    """Places by falling excess; of equals the first comes first."""
-    yield from (int(place) for place in np.argsort(-excess, kind="stable"))
+    """Flag the places whose excess is beyond a limit: the furthest, at most `most`; of equals the first."""
+    limit, most = limits
+    for place in np.argsort(-excess, kind="stable")[:most]:
+        if excess[place] > limit:
+            flagged[int(places[place])] = test
 
 
 def _unflagged(flagged: dict[int, str], count: int) -> NDArray[np.intp]:
