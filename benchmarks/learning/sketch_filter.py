@@ -4,7 +4,9 @@ Sites train networks of 21,000 to 27,000 parameters, encode their updates, and s
 seed each round, as nodes do. Masks cancel bit for bit, so the sums here are those of the secure path; updates are
 added in float64. Thresholds of the filter were chosen on the first three tasks, one seed each, and raised once after
 lower ones had flagged more honest sites on light chains than on those. After digits, where the spectrum had flagged
-lone sites of one or two digits, those far out must also move the mean. Admissions were measured when that stood.
+lone sites of one or two digits, those far out must also move the mean; after admissions, where a turning model had
+hidden manipulated inner products, directions are also compared with this round's. Tumours were measured when all that
+stood.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from benchmarks.learning.sketch_tasks import (
     drives,
     light_chains,
     shifted_classes,
+    tumours,
 )
 from crimson_enclave.filters.sketch_filter import flag
 from crimson_protocol.sketch import sketch
@@ -41,6 +44,7 @@ TASKS: Mapping[str, Callable[[int], Task]] = {
     "light chains": light_chains,
     "digits": digits,
     "admissions": admissions,
+    "tumours": tumours,
 }
 JUST_INSIDE = "just-inside"
 OBVIOUS = ("sign-flip", "scaling", "noise", "inner-product")

@@ -109,6 +109,17 @@ def test_shifts_that_cancel_move_no_mean_and_stay() -> None:
     assert flag(rows, 1.0, BAD, cohort(20)[0]) == {}
 
 
+@pytest.mark.parametrize("turned", [0.95, 0.4, 0.0])
+def test_a_model_that_turns_does_not_hide_who_is_against_it(turned: float) -> None:
+    """Attackers send the honest mean reversed; its cosine with what was learnt last is `turned`."""
+    rows = cohort(14, alike=0.5)
+    mean = rows[BAD:].mean(axis=0) / np.linalg.norm(rows[BAD:].mean(axis=0))
+    aside = cohort(15)[0] - (cohort(15)[0] @ mean) * mean
+    rows[:BAD] = -mean
+    last = turned * mean + np.sqrt(1 - turned**2) * aside / np.linalg.norm(aside)
+    assert put_out(flag(rows, 1.0, BAD, last), DIRECTION) == ATTACKERS
+
+
 @pytest.mark.parametrize("opposed", [BAD, BAD + 1])
 def test_direction_is_not_held_against_more_than_f(opposed: int) -> None:
     rows = cohort(10)

@@ -6,7 +6,8 @@ directions can be tested. Four tests in turn, thresholds fixed on three learning
 
     norm       longer than the public bound. Public: it depends on the node's own update alone.
     distance   mean distance to the nearest n - f - 1 others, as in Krum (Blanchard et al. 2017), far above the median.
-    direction  against what the federation has just learnt; not held against anybody where it holds for more than f.
+    direction  against what the federation has just learnt, then against that and this round's sum taken together, as a
+               model may be turning; not held against anybody where it holds for more than f.
     spectrum   far out along the direction in which the remaining sketches are longest (after Diakonikolas et al. 2019),
                where those far out move the mean along it by more than its standard errors.
 
@@ -62,7 +63,10 @@ def flag(sketches: Reals, bound: float | Reals, tolerance: int, last: Reals | No
     flagged = dict.fromkeys((int(place) for place in np.flatnonzero(norms > limits)), NORM)
     floor = float(np.median(bounds)) * _NEGLIGIBLE
     _flag_distant(flagged, scaled, tolerance, floor)
-    _flag_opposed(flagged, scaled, tolerance, None if last is None else last / np.sqrt(ROWS))
+    _flag_opposed(flagged, scaled, tolerance, last)
+    if last is not None:
+        turning = _unit(last) + _unit(scaled[_unflagged(flagged, len(scaled))].sum(axis=0))
+        _flag_opposed(flagged, scaled, tolerance, turning)
     for _ in range(_SPECTRA):
         _flag_along_spectrum(flagged, scaled, tolerance, floor)
     return dict(sorted(flagged.items()))
@@ -135,6 +139,12 @@ def _flag_furthest(
     for place in np.argsort(-excess, kind="stable")[:most]:
         if excess[place] > limit:
             flagged[int(places[place])] = test
+
+
+def _unit(vector: Reals) -> Reals:
+    """Its direction; zeros have none."""
+    length = float(np.linalg.norm(vector))
+    return vector / length if length else vector
 
 
 def _unflagged(flagged: dict[int, str], count: int) -> NDArray[np.intp]:
