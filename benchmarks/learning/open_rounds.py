@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crimson_enclave.aggregation.aggregate import aggregate
 from crimson_enclave.aggregation.memory import Memory
-from crimson_enclave.totals import BucketTotal, Totals, check_ranges
+from crimson_enclave.totals import BucketTotal, Totals, check_ranges, refuse_faulty
 from crimson_node.encoding import encode_update
 from crimson_node.member import Update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
@@ -80,7 +80,9 @@ def open_round(
     """
     layout = Layout(numbers)
     opened = [_bucket(layout, bucket, updates, fill, dishonest) for bucket in buckets]
-    return check_ranges(layout, opened, spare=False)
+    totals = check_ranges(layout, opened)
+    refuse_faulty(totals.buckets)
+    return totals
 
 
 def _bucket(

@@ -1,6 +1,6 @@
 """Reading opened sums: count words, ranges, and the lanes as exact integers (steps 12.5 and 12.6)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from crimson_protocol.errors import PeerFault
 from crimson_protocol.fixed_point import decode, from_limbs
 from crimson_protocol.layout import Layout, Words
 from crimson_protocol.refusal import Refusal
+from crimson_protocol.trust import GroupTest
 
 BLOCK = 1 << 16
 
@@ -29,6 +30,11 @@ class BucketTotal:
     def accepted(self) -> int:
         """How many nodes the sum is over."""
         return len(self.nodes)
+
+    @property
+    def test(self) -> GroupTest:
+        """What the sum says of its nodes."""
+        return GroupTest(self.nodes, self.fault.value if self.fault else "", self.fault is not None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Totals:
             yield start, stop, self._lanes(start, stop)
 
     def counters(self) -> list[int]:
-        """Every counter's exact sum over the accepted nodes."""
+        """Every counter's exact sum over the accepted nodes of sound buckets."""
         first, limbs = self.layout.first_counter, self.layout.limbs
         lanes = [int(lane) for lane in self._lanes(first, self.layout.body)]
         starts = range(0, len(lanes), limbs)
@@ -90,51 +96,48 @@ class Totals:
 
 
 class BucketFault(PeerFault):
-    """A bucket's sum is not one that honest nodes make. `nodes` were accepted in it; none of them can be named alone: a
-    wrong mask and a wrong vector look alike in a sum."""
+    """Sums that honest nodes do not make. flagged: who was in them. No node can be named alone: a wrong mask and a
+    wrong vector look alike in a sum."""
 
-    def __init__(self, code: Refusal, nodes: tuple[int, ...], text: str) -> None:
+    def __init__(self, code: Refusal, text: str, flagged: tuple[GroupTest, ...]) -> None:
         super().__init__(code, text)
-        self.nodes = nodes
+        self.flagged = flagged
 
 
-def check_counts(layout: Layout, buckets: Sequence[BucketTotal], spare: bool) -> list[BucketTotal]:
-    """Step 12.5: the buckets, or BucketFault(COUNT_WORDS_DIFFER). spare: mark such a bucket instead."""
-    return [_checked(bucket, spare, lambda found: _check_counts(layout, found)) for bucket in buckets]
+def refuse_faulty(buckets: Sequence[BucketTotal]) -> None:
+    """BucketFault(COUNT_WORDS_DIFFER, OUT_OF_RANGE) where a bucket was marked, by the first of them."""
+    faulty = [bucket for bucket in buckets if bucket.fault]
+    if faulty and faulty[0].fault:
+        text = f"{len(faulty)} of {len(buckets)} sums are not such as honest nodes make"
+        raise BucketFault(faulty[0].fault, text, tuple(bucket.test for bucket in faulty))
 
 
-def check_ranges(layout: Layout, buckets: Sequence[BucketTotal], spare: bool, tail: int = 0) -> Totals:
-    """Step 12.6: the checked sums, or BucketFault(OUT_OF_RANGE). spare: mark such a bucket instead. tail: quanta that
-    noise may have added to a parameter."""
+def check_counts(layout: Layout, buckets: Sequence[BucketTotal]) -> list[BucketTotal]:
+    """Step 12.5: the buckets, those whose masks did not cancel marked COUNT_WORDS_DIFFER."""
+    return [_marked(bucket, Refusal.COUNT_WORDS_DIFFER, _counts(layout, bucket)) for bucket in buckets]
+
+
+def check_ranges(layout: Layout, buckets: Sequence[BucketTotal], tail: int = 0) -> Totals:
+    """Step 12.6: the sums, those with a lane that their nodes cannot make marked OUT_OF_RANGE. tail: quanta that noise
+    may have added to a parameter."""
     return Totals(
         layout,
-        [_checked(bucket, spare, lambda found: _check_range(layout, found, tail)) for bucket in buckets],
+        [_marked(bucket, Refusal.OUT_OF_RANGE, _in_range(layout, bucket, tail)) for bucket in buckets],
     )
 
 
-def _checked(bucket: BucketTotal, spare: bool, check: Callable[[BucketTotal], None]) -> BucketTotal:
-    if bucket.fault:
-        return bucket
-    try:
-        check(bucket)
-    except BucketFault as fault:
-        if not spare:
-            raise
-        return replace(bucket, fault=fault.code)
-    return bucket
+def _marked(bucket: BucketTotal, code: Refusal, holds: bool) -> BucketTotal:
+    return bucket if holds or bucket.fault else replace(bucket, fault=code)
 
 
-def _check_counts(layout: Layout, bucket: BucketTotal) -> None:
+def _counts(layout: Layout, bucket: BucketTotal) -> bool:
     bits = layout.numbers.ring_bits
     low = (1 << bits) - 1
     expected = [(bucket.accepted >> (bits * place)) & low for place in range(layout.count_words)]
-    for words in layout.counts(bucket.words):
-        if [int(word) & low for word in words] != expected:
-            text = "the masks of a bucket did not cancel"
-            raise BucketFault(Refusal.COUNT_WORDS_DIFFER, bucket.nodes, text)
+    return all([int(word) & low for word in words] == expected for words in layout.counts(bucket.words))
 
 
-def _check_range(layout: Layout, bucket: BucketTotal, tail: int) -> None:
+def _in_range(layout: Layout, bucket: BucketTotal, tail: int) -> bool:
     numbers = layout.numbers
     bound = bucket.accepted << numbers.value_bits
     for first, last, most in (
@@ -144,23 +147,15 @@ def _check_range(layout: Layout, bucket: BucketTotal, tail: int) -> None:
         for start in range(first, last, BLOCK):
             lanes = decode(layout.read(bucket.words, start, min(start + BLOCK, last)), numbers.ring_bits)
             if max(int(lanes.max()), -int(lanes.min())) > most:
-                raise _out_of_range(bucket, "a summed lane exceeds what its nodes may contribute")
+                return False
     weight = decode(layout.read(bucket.words, numbers.parameters, numbers.parameters + 1), numbers.ring_bits)
-    if weight[0] < 0:
-        raise _out_of_range(bucket, "the summed weight is negative")
-    if numbers.steps_cap:
-        _check_steps(layout, bucket, int(weight[0]))
+    return weight[0] >= 0 and (not numbers.steps_cap or _possible_steps(layout, bucket, int(weight[0])))
 
 
-def _check_steps(layout: Layout, bucket: BucketTotal, weight: int) -> None:
+def _possible_steps(layout: Layout, bucket: BucketTotal, weight: int) -> bool:
     """Every node takes 1 to steps_cap steps, so the normalisation lane lies between weight / steps_cap and weight;
     each node's two lanes are rounded."""
     lane = layout.numbers.parameters + 1
     steps = int(decode(layout.read(bucket.words, lane, lane + 1), layout.numbers.ring_bits)[0])
     least = weight / layout.numbers.steps_cap - bucket.accepted
-    if not least <= steps <= weight + bucket.accepted:
-        raise _out_of_range(bucket, "the summed steps are not those of 1 to steps_cap each")
-
-
-def _out_of_range(bucket: BucketTotal, text: str) -> BucketFault:
-    return BucketFault(Refusal.OUT_OF_RANGE, bucket.nodes, text)
+    return bool(least <= steps <= weight + bucket.accepted)

@@ -1,7 +1,7 @@
 """What the log shows of each node, as evidence for its trust score: anybody who reads the log gets the same score.
 
 The log names failures alone: no pass and no absence counts here, and a group that failed in several rounds of a roster
-epoch counts once.
+epoch counts once, by the strongest test that it failed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,8 +40,11 @@ def suspicions(names: Sequence[str], leaves: Iterable[bytes], prior: float = 0.0
         place: Conduct(flagged=len(flags[name]), convicted=name in convicted)
         for name, place in places.items()
     }
-    failed = sorted({(tuple(sorted(nodes)), code) for code, nodes in groups.values()})
-    odds = posterior(conduct, [GroupTest(nodes, code, True) for nodes, code in failed], prior)
+    failed: dict[tuple[int, ...], str] = {}
+    for code, nodes in sorted(groups.values(), key=lambda group: (GROUPS[group[0]].failed, group[0])):
+        failed[tuple(sorted(nodes))] = code
+    tests = [GroupTest(nodes, code, True) for nodes, code in sorted(failed.items())]
+    odds = posterior(conduct, tests, prior)
     return {name: odds[place] for name, place in places.items()}
 
 

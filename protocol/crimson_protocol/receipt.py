@@ -40,7 +40,7 @@ AAD = RECEIPT.encode()
 
 @dataclass(frozen=True)
 class Outcome(Record):
-    """One check of the release and whether it held."""
+    """One check of the release, and whether it held in every bucket. A robust rule leaves out those where not."""
 
     name: Annotated[str, Text(64)]
     ok: Annotated[bool, Flag()]

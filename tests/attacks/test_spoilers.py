@@ -11,6 +11,7 @@ from tests.privacy.test_private_rounds import federation_of as private_of
 from tests.rounds.test_robust_rounds import CLIP, NODES, PARAMETERS, finish, flags, honest, released
 
 from crimson_node.encoding import encode_update
+from crimson_protocol.receipt import verify_receipt
 from crimson_protocol.refusal import Refusal
 
 BAD = 5
@@ -42,6 +43,7 @@ def federation_of(play, rule: str, **changes: object) -> Play:
         counters=0,
         clip_micro=round(CLIP * 1e6),
         bucket_size=changes.pop("size", 1),
+        min_cohort=changes.pop("min_cohort", 4),
     )
     tolerance = 0 if rule in ("none", "norm-bound") else 1
     settings = {"robust_rule": rule, "robust_tolerance": tolerance, "radius_micro": 500_000, **changes}
@@ -63,6 +65,28 @@ def test_a_bucket_that_honest_nodes_cannot_make_is_left_out_exactly(play, kind, 
     assert {found for _, found in flags(federation)} == {code}
     mean = np.mean([updates[node].parameters for node in range(NODES) if node not in out], axis=0)
     assert np.abs(released(federation) - mean).max() <= 2 * CLIP / 2**16 + 1e-6
+
+
+@pytest.mark.parametrize(("kind", "held"), [("lane", "count-words"), ("count", "range")])
+def test_the_receipt_says_which_check_did_not_hold_in_every_bucket(play, kind, held):
+    lane, value, _ = SPOILT[kind]
+    federation = federation_of(play, "norm-bound")
+    spoil(federation, lane, value)
+    assert finish(federation, honest(federation)) == "Released"
+    receipt = verify_receipt(federation.session.receipts[-1], federation.session.instance.signing.public)
+    outcomes = {check.name: check.ok for check in receipt.checks}
+    assert (outcomes.pop("count-words"), outcomes.pop("range")) == (held == "count-words", held == "range")
+    assert len(outcomes) == 3 and all(outcomes.values())
+
+
+def test_where_too_few_are_left_the_round_is_lost_and_the_log_names_the_bucket(play):
+    """Of two buckets one is spoilt: what is left is fewer nodes than may be summed."""
+    federation = federation_of(play, "norm-bound", size=4, min_cohort=5)
+    spoil(federation, 0, 1 << 30)
+    assert finish(federation, honest(federation)) == "Aborted"
+    assert federation.session.state.code is Refusal.TOO_MANY_FLAGGED
+    named = {name for name, _ in flags(federation)}
+    assert "site-5" in named and len(named) == 4
 
 
 @pytest.mark.parametrize("rule", ["trimmed-mean", "median", "geometric-median", "krum", "centered-clipping"])
@@ -106,20 +130,26 @@ def test_under_noise_a_single_update_out_of_range_counts_as_zero_and_nobody_is_f
     is_noise(change(federation) * len(kept) - kept.sum(axis=0), sigma_of(federation))
 
 
-def test_noise_on_every_bucket_comes_first_and_a_bucket_out_of_range_then_counts_as_zero(play):
-    federation = private_of(
-        play, NODES, size=2, privacy=PER_BUCKET, robust_rule="geometric-median", robust_tolerance=1
-    )
-    spoil(federation, 0, 1 << 30)
+@pytest.mark.parametrize("rule", ["krum", "geometric-median", "median"])
+@pytest.mark.parametrize("kind", ["lane", "count"])
+def test_a_spoilt_bucket_among_noisy_ones_is_left_out_and_is_no_bare_zero(play, rule, kind):
+    """A zero without noise would be the most central value: Krum would take it, and the model would stay as it is."""
+    lane, value, _ = SPOILT[kind]
+    federation = private_of(play, NODES, size=1, privacy=PER_BUCKET, robust_rule=rule, robust_tolerance=1)
+    spoil(federation, lane, value)
     assert federation.round()
+    moved = change(federation)
+    assert np.count_nonzero(moved) > 0.9 * moved.size
     assert flags(federation) == []
 
 
 def test_under_noise_a_projected_bucket_of_two_that_is_out_of_range_loses_the_round(play):
-    """Zeros instead of its sum would move by the honest node's update and the bad one's, and noise covers one."""
+    """Zeros instead of its sum would move by the honest node's update and the bad one's, and noise covers one. Which
+    bucket it was is not told either."""
     federation = private_of(
         play, NODES, size=2, robust_rule="trimmed-mean", robust_tolerance=1, enclave_clip=1
     )
     spoil(federation, 0, 1 << 30)
     assert not federation.round()
     assert federation.session.state.code is Refusal.OUT_OF_RANGE
+    assert flags(federation) == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.playground import MODEL, NOW, Play, default_numbers, make_parties
 
+from crimson_enclave.state import terms_of
 from crimson_node.encoding import encode_update
 from crimson_node.member import Update
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
@@ -184,6 +185,25 @@ def test_suspicion_grows_with_flags_and_names_whoever_was_in_both_groups(play):
     # Another roster epoch puts the nodes together anew: who fails again is named.
     regrouped = replace(federation.parties.policy, serial=2, regrouping=1, expires=NOW + 10**6)
     assert regrouped.digest() != federation.policy.digest()
+
+
+def test_a_group_that_fails_in_several_ways_in_one_epoch_is_one_test(play):
+    """One spoiler among two: its mate is no more suspect for the number of ways that it tried."""
+    federation = federation_of(play, "geometric-median", size=2)
+    names = [entry.node for entry in federation.policy.roster]
+    log, terms = federation.session.log, terms_of(opened_state(federation))
+    log.flag(terms, (2, 3), ["site-2", "site-3"], "out-of-range", NOW)
+    once = suspicions(names, log.leaves)
+    log.flag(terms, (2, 3), ["site-2", "site-3"], "count-words-differ", NOW)
+    log.flag(terms, (2, 3), ["site-2", "site-3"], "norm-bound", NOW)
+    assert suspicions(names, log.leaves) == once
+    assert once["site-2"] == once["site-3"] > 0.4
+
+
+def opened_state(federation: Play):
+    federation.prepare(honest(federation))
+    federation.open()
+    return federation.session.state
 
 
 def test_one_site_that_vanishes_does_not_hold_the_model_to_a_cohort_that_no_rule_can_use(play):

@@ -6,10 +6,10 @@ import numpy as np
 
 from crimson_enclave.aggregation.memory import Memory, Vector
 from crimson_enclave.aggregation.optimisers import step
-from crimson_enclave.aggregation.private import Noise, noisy_mean, on_opened
+from crimson_enclave.aggregation.private import Noise, hides, noisy_mean, on_opened
 from crimson_enclave.aggregation.values import UNFILTERED, BucketMean, bounded, bucket_means
 from crimson_enclave.robust.rules import combine
-from crimson_enclave.totals import Totals
+from crimson_enclave.totals import BucketFault, Totals
 from crimson_protocol.artifact import MAX_ARTIFACT, Artifact
 from crimson_protocol.errors import CallerFault, PeerFault
 from crimson_protocol.policy.document import MICRO, ModelRules
@@ -31,8 +31,8 @@ def aggregate(
 ) -> Aggregated:
     """The artifact that `strategy` makes of the base artifact and the checked totals.
 
-    Raises PeerFault(TOO_MANY_FLAGGED) where more buckets are beyond the bound than the rule can spare, and
-    CallerFault where a private model comes without noise.
+    Raises PeerFault(TOO_MANY_FLAGGED) where more buckets are left out than the rule can spare, BucketFault where that
+    tells who was in them, and CallerFault where a private model comes without noise.
     """
     if strategy == "sum":
         return Aggregated(Artifact.of(np.empty(0, np.float32), totals.counters()).to_bytes(), memory)
@@ -83,14 +83,26 @@ def _filtered(
     kept = [found for found in means if not found.beyond or (rules.enclave_clip and not found.bucket.fault)]
     if not kept and not flagged:
         return None, ()
+    try:
+        return _ruled(rules, kept, len(means) - len(kept), memory), flagged
+    except PeerFault as fault:
+        raise BucketFault(fault.code, fault.text, flagged) from fault
+
+
+def _ruled(rules: ModelRules, kept: list[BucketMean], left_out: int, memory: Memory) -> Vector:
+    nodes = sum(found.bucket.accepted for found in kept)
+    if left_out and nodes < rules.numbers.min_cohort:
+        raise PeerFault(
+            Refusal.TOO_MANY_FLAGGED, f"{nodes} nodes are left, too few to release what they sum to"
+        )
     if rules.robust_rule == "norm-bound":
-        return _weighted(kept), flagged
+        return _weighted(kept)
+    return _combined(rules, np.array([found.mean for found in kept]), left_out, memory)
+
+
+def _combined(rules: ModelRules, values: Vector, left_out: int, memory: Memory) -> Vector:
     # What was left out for sure need not be borne by the rule a second time.
-    bad = max(0, rules.robust_tolerance - (len(means) - len(kept)))
-    return _combined(rules, np.array([found.mean for found in kept]), bad, memory), flagged
-
-
-def _combined(rules: ModelRules, values: Vector, bad: int, memory: Memory) -> Vector:
+    bad = max(0, rules.robust_tolerance - left_out)
     start = memory.vector("change", rules.numbers.parameters)
     try:
         return combine(values, rules.robust_rule, bad, bool(rules.mixing), start, rules.radius_micro / MICRO)
@@ -125,4 +137,6 @@ def _private(rules: ModelRules, totals: Totals, noise: Noise, memory: Memory) ->
     noisy = (np.array(sums) + drawn) * (unit * nodes) / sizes[:, np.newaxis]
     if rules.robust_rule in (*UNFILTERED, "norm-bound"):
         return np.asarray(np.average(noisy, axis=0, weights=sizes), np.float64)
-    return _combined(rules, noisy, rules.robust_tolerance, memory)
+    # A bare zero among noisy values would be the most central of them. Whether it is one was asked after the noise.
+    sound = np.array([bucket.fault is None or hides(rules) for bucket in totals.buckets])
+    return _combined(rules, noisy[sound], int(np.sum(~sound)), memory)

@@ -60,15 +60,17 @@ def on_opened(rules: ModelRules) -> bool:
     return privacy.noise == "buckets" or rules.robust_rule == "none"
 
 
+def hides(rules: ModelRules) -> bool:
+    """Whether a test of sums would tell of what noise hides only later."""
+    return rules.privacy is not None and not rules.privacy.at_nodes and not on_opened(rules)
+
+
 def spares(rules: ModelRules) -> bool:
     """Whether a bucket whose sum honest nodes cannot make is left out by the robust rule, and does not lose the round.
 
     Not where that would tell of a sum that noise must hide; a single update's lanes tell of its own node alone.
     """
-    private = rules.privacy is not None and not rules.privacy.at_nodes
-    return rules.robust_rule not in UNFILTERED and (
-        not private or on_opened(rules) or rules.numbers.bucket_size == 1
-    )
+    return rules.robust_rule not in UNFILTERED and (not hides(rules) or rules.numbers.bucket_size == 1)
 
 
 def noised(

@@ -26,8 +26,9 @@ class BucketMean:
     @property
     def test(self) -> GroupTest:
         """What its being beyond the bound says of its nodes."""
-        fault = self.bucket.fault
-        return GroupTest(self.bucket.nodes, fault.value if fault else NORM_BOUND, self.beyond)
+        return (
+            self.bucket.test if self.bucket.fault else GroupTest(self.bucket.nodes, NORM_BOUND, self.beyond)
+        )
 
 
 def bucket_means(rules: ModelRules, totals: Totals) -> list[BucketMean]:

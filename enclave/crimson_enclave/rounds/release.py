@@ -1,26 +1,40 @@
 """Round 6, release: open, check, aggregate, write the receipt (step 12). Signing and sealing follow in `publish`."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from crimson_enclave.aggregation.aggregate import Aggregated, aggregate
 from crimson_enclave.aggregation.memory import Memory
-from crimson_enclave.aggregation.private import draw, noised, on_opened, spares
+from crimson_enclave.aggregation.private import draw, hides, noised, on_opened, spares
 from crimson_enclave.opening import BadDealer, rebuild, unmask_bucket
 from crimson_enclave.rounds.sketch import check_sketches
 from crimson_enclave.rounds.unmask import enough
 from crimson_enclave.state import Aborted, Released, Spool, Unmasking
-from crimson_enclave.totals import BucketFault, BucketTotal, Totals, check_counts, check_ranges
+from crimson_enclave.totals import (
+    BucketFault,
+    BucketTotal,
+    Totals,
+    check_counts,
+    check_ranges,
+    refuse_faulty,
+)
 from crimson_protocol.entropy import Entropy
 from crimson_protocol.errors import PeerFault
 from crimson_protocol.policy.privacy import noise_tail
 from crimson_protocol.receipt import Outcome, PrivacyCharge, Receipt
 from crimson_protocol.refusal import Refusal
 from crimson_protocol.transcript import model_digest
-from crimson_protocol.trust import SKETCH_SUM, GroupTest
 from crimson_protocol.wire.messages.confirm import Submission
 
-CHECKS = ("confirmations", "share-commitments", "rebuilt-secrets", "count-words", "range")
+CHECKS = {
+    "confirmations": Refusal.TOO_FEW_CONFIRMATIONS,
+    "share-commitments": Refusal.BAD_COMMITMENT,
+    "rebuilt-secrets": Refusal.BAD_DEALER,
+    "count-words": Refusal.COUNT_WORDS_DIFFER,
+    "range": Refusal.OUT_OF_RANGE,
+}
+"""What a receipt says to have held in every bucket, and what it is called where it does not."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +74,14 @@ def release(
         # 12.1b: noise is drawn before anything is opened.
         noise = draw(terms.rules, [len(nodes) for nodes in _open_buckets(state)], entropy)
         layout, spare = terms.layout, spares(terms.rules)
-        opened = check_counts(layout, open_buckets(state, spool), spare)
+        opened = check_counts(layout, open_buckets(state, spool))
+        if not spare:
+            refuse_faulty(opened)
         # 12.6: where noise can come first it does, so that no refusal tells of a sum without it.
         tail = noise_tail(terms.rules.numbers) if on_opened(terms.rules) else 0
-        totals = check_ranges(layout, noised(terms.rules, layout, opened, noise), spare, tail)
+        totals = check_ranges(layout, noised(terms.rules, layout, opened, noise), tail)
+        if not spare:
+            refuse_faulty(totals.buckets)
         if observer is not None:
             observer(Totals(layout, opened), state.judged.verdict.accepted)
         check_sketches(state, totals)
@@ -72,22 +90,20 @@ def release(
     except BadDealer as fault:
         return Aborted(terms, fault.code, (fault.culprit or "",), again=False, proofs=(fault.proof,))
     except BucketFault as fault:
-        return Aborted(terms, fault.code, (), again=False, flagged=(_failed(fault),))
+        # Under noise a range that was asked for before it is not told bucket by bucket.
+        told = () if fault.code is Refusal.OUT_OF_RANGE and hides(terms.rules) else fault.flagged
+        return Aborted(terms, fault.code, (), again=False, flagged=told)
     except PeerFault as fault:
         return Aborted(terms, fault.code, (fault.culprit,) if fault.culprit else (), again=False)
-    return _released(state, found, facts)
-
-
-def _failed(fault: BucketFault) -> GroupTest:
-    return GroupTest(
-        fault.nodes, SKETCH_SUM if fault.code is Refusal.SKETCH_DIFFERS else fault.code.value, True
-    )
+    return _released(state, found, facts, {bucket.fault for bucket in totals.buckets})
 
 
 def open_totals(state: Unmasking, spool: Spool) -> Totals:
     """Steps 12.2 to 12.6 without noise: the checked sums of the open buckets."""
     layout = state.judged.agreement.terms.layout
-    return check_ranges(layout, check_counts(layout, open_buckets(state, spool), False), False)
+    totals = check_ranges(layout, check_counts(layout, open_buckets(state, spool)))
+    refuse_faulty(totals.buckets)
+    return totals
 
 
 def open_buckets(state: Unmasking, spool: Spool) -> list[BucketTotal]:
@@ -111,7 +127,9 @@ def _open_buckets(state: Unmasking) -> list[tuple[int, ...]]:
     return [tuple(node for node in buckets[place] if node in accepted) for place in _open_places(state)]
 
 
-def _released(state: Unmasking, found: Aggregated, facts: ReleaseFacts) -> Released:
+def _released(
+    state: Unmasking, found: Aggregated, facts: ReleaseFacts, spared: AbstractSet[Refusal | None]
+) -> Released:
     """12.8: what the release rests on, for every site to keep."""
     judged, artifact = state.judged, found.artifact
     terms, verdict, offer = judged.agreement.terms, judged.verdict, judged.agreement.terms.offer
@@ -140,8 +158,8 @@ def _released(state: Unmasking, found: Aggregated, facts: ReleaseFacts) -> Relea
         sketched_micro=facts.sketched_micro,
         disclosures=terms.rules.disclosures,
         privacy=facts.privacy,
-        # A release exists only where every one of them held; a failed check has no receipt but an abort.
-        checks=tuple(Outcome(name, True) for name in CHECKS),
+        # Without a robust rule a release exists only where every one of them held.
+        checks=tuple(Outcome(name, CHECKS[name] not in spared) for name in CHECKS),
         previous=facts.previous,
         time=facts.time,
     )

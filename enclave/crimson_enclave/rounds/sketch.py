@@ -17,6 +17,7 @@ from crimson_protocol.refusal import Refusal
 from crimson_protocol.secret.boxes import sketch_info
 from crimson_protocol.secret.envelopes import sign_message
 from crimson_protocol.sketch import equal_modulo, sketch
+from crimson_protocol.trust import SKETCH_SUM, GroupTest
 from crimson_protocol.wire.messages.sketch import MAX_SKETCH_BOX, Sketch, SketchedUpdate
 
 LITTLE = np.dtype("<i8")
@@ -128,7 +129,7 @@ def _check_bucket(sketched: Sketched, buckets: int, totals: Totals, bucket: Buck
     same = equal_modulo(said, opened, totals.layout.numbers.ring_bits)
     if not same or weight != totals.weight_of(bucket):
         text = f"the sketches of {len(bucket.nodes)} nodes are not those of their sum"
-        raise BucketFault(Refusal.SKETCH_DIFFERS, bucket.nodes, text)
+        raise BucketFault(Refusal.SKETCH_DIFFERS, text, (GroupTest(bucket.nodes, SKETCH_SUM, True),))
 
 
 def _lanes(totals: Totals, bucket: BucketTotal) -> Iterable[NDArray[np.int64]]:
