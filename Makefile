@@ -39,9 +39,9 @@ $(VENV)/dev: $(VENV)/run requirements-dev.lock
 demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into build/demo
 	$(BIN)/crimson demo --out build/demo
 
-# Three workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
+# Four workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
 test: sandbox $(VENV)/dev ## every test but those that take minutes
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .

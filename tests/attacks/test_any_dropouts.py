@@ -13,7 +13,7 @@ from tests.playground import Play, default_numbers, lanes
 from crimson_enclave.state import Aborted, Released
 from crimson_protocol.cohort import corrupt_count
 
-EXAMPLES = int(os.environ.get("CRIMSON_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("CRIMSON_EXAMPLES", "200"))
 STAGES = ("offer", "roster", "shared", "frozen", "request", "release")
 # Where a node may fall silent: it never hears, or it hears and its answer is lost, at each stage.
 SILENT = [None, *((stage, how) for stage in STAGES[:-1] for how in ("deaf", "mute"))]

@@ -1,4 +1,8 @@
-"""A new federation by commands alone: founded, signed, published, joined by token, approved, and a model released."""
+"""A new federation by commands alone: founded, signed, published, joined by token, approved, and a model released; then
+what befalls a federation that runs: a used token, new keys, a fourth member, a revocation, a farewell.
+
+One federation for all of it, since founding one takes a minute of commands. Every test leaves it able to train.
+"""
 
 import time
 
@@ -7,9 +11,16 @@ from tests.end_to_end.tour import LATE, MODEL, MOMENTS, SITES, Tour
 from tests.node.federation import write_rows
 
 
-@pytest.fixture
-def tour(tmp_path):
-    one = Tour(tmp_path)
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory):
+    """Three organisations whose agents run, with the first model's moments released."""
+    one = Tour(tmp_path_factory.mktemp("tour"))
+    took = founded(one)
+    for site in SITES:
+        one.start(site, "node", "run", "--home", getattr(one, site))
+    released(one, "survival.moments")
+    hands = ", ".join(f"{seconds:.1f}" for seconds in took)
+    print(f"\nhands-on time of `crimson node join` at three hospitals: {hands} s")
     yield one
     one.close()
 
@@ -46,10 +57,11 @@ def founded(tour: Tour) -> list[float]:
     return took
 
 
-def released(tour: Tour, model: str) -> None:
-    """Start a round of a model and follow it to its release."""
+def released(tour: Tour, model: str) -> int:
+    """Start a round of a model and follow it to its release; the round's number."""
     (ended,) = tour.operate("rounds", "start", model, "--wait")["rounds"]
     assert ended["state"] == "released"
+    return int(ended["number"])
 
 
 def holds(tour: Tour, site: str, model: str, round_: int) -> bool:
@@ -61,47 +73,80 @@ def holds(tour: Tour, site: str, model: str, round_: int) -> bool:
     return receipt.exists() and (getattr(tour, site) / "models" / f"{model}.artifact").exists()
 
 
-def test_from_policy_init_to_a_released_model_with_three_organisations(tour, capsys):
-    took = founded(tour)
-    for site in SITES:
-        tour.start(site, "node", "run", "--home", getattr(tour, site))
-    released(tour, "survival.moments")
-    released(tour, "survival")
-    assert all(holds(tour, site, "survival", 1) for site in SITES)
-    with capsys.disabled():
-        hands = ", ".join(f"{seconds:.1f}" for seconds in took)
-        print(f"\nhands-on time of `crimson node join` at three hospitals: {hands} s")
+def identity(tour: Tour, site: str) -> str:
+    return tour.crimson("node", "key", "show", "--home", getattr(tour, site))["keys"]["key_id"]
 
-    # A fourth organisation joins a federation that runs; the enclave and the nodes follow the new policy by themselves.
+
+def until_settled(tour: Tour, site: str) -> None:
+    """Wait until the policy that the gateway follows has answered what a site asked for last."""
+    end, asked = time.monotonic() + 30, []
+    while time.monotonic() < end:
+        asked = [one for one in tour.operate("nodes")["enrolments"] if one["node"] == site]
+        if asked[0]["state"] == "listed":
+            return
+        time.sleep(0.3)
+    raise AssertionError((asked, tour.log("gateway_")))
+
+
+def nobody_joins_twice(tour: Tour, site: str) -> None:
+    """A used token lets nobody in."""
+    other, token = tour.root / "thief", tour.root / f"{site}.token"
+    refused = tour.crimson("node", "join", "--token-file", token, "--home", other, "--yes", code=5)
+    assert "invitation" in refused["code"]
+    assert not list(other.rglob("*.pem"))
+
+
+def test_from_policy_init_to_a_released_model_with_three_organisations(tour):
+    number = released(tour, "survival")
+    assert all(holds(tour, site, "survival", number) for site in SITES)
+
+
+def test_a_member_changes_its_keys_while_it_runs(tour):
+    """New keys: announced, compared, listed, published. Agent, gateway and enclave go on."""
+    before = identity(tour, "north")
+    told = tour.crimson("node", "key", "rotate", "--home", tour.north)
+    request = tour.root / "rotation.request"
+    tour.operate("approve", "north", "--fingerprint", " ".join(told["fingerprint"]), "--out", request)
+    assert identity(tour, "north") == before
+    tour.crimson("policy", "admit", tour.governors, request)
+    tour.publish()
+    tour.deliver(tour.gateway)
+    until_settled(tour, "north")
+    number = released(tour, "survival")
+    assert all(holds(tour, site, "survival", number) for site in SITES)
+    assert identity(tour, "north") == told["key_id"] != before
+    assert not (tour.north / "keys" / "next").exists()
+    assert "keys-changed" in tour.log("north")
+
+
+def test_a_fourth_member_joins_one_is_revoked_and_one_leaves(tour):
+    # The enclave and the nodes follow the new policy by themselves.
     joined(tour, LATE, 9)
+    nobody_joins_twice(tour, LATE)
     tour.crimson("policy", "admit", tour.governors, tour.root / f"{LATE}.request")
     tour.publish(("alice", "carol"))
     tour.deliver(tour.gateway)
     tour.until_active(*SITES, LATE)
     tour.start(LATE, "node", "run", "--home", tour.east)
-    released(tour, "survival")
-    assert holds(tour, LATE, "survival", 2)
+    assert holds(tour, LATE, "survival", released(tour, "survival"))
 
-    # One is revoked: its key is refused, its agent ends with code 5, and rounds go on without it.
+    # A revoked key is refused, its agent ends with code 5, and rounds go on without it.
     tour.crimson("policy", "status", tour.governors, "west", "revoked")
     tour.publish()
     tour.deliver(tour.gateway)
     tour.until_active("north", "south", LATE)
-    released(tour, "survival")
-    assert holds(tour, LATE, "survival", 3)
+    number = released(tour, "survival")
+    assert holds(tour, LATE, "survival", number)
     assert tour.ended("west") in (2, 5), tour.log("west")
-    assert not (tour.west / "receipts" / "survival-3.cbor").exists()
+    assert not (tour.west / "receipts" / f"survival-{number}.cbor").exists()
+
+    # Leaving: not while the agent runs; then the gateway refuses the key, and the journal stays.
+    busy = tour.crimson("node", "leave", "--home", tour.south, "--yes", "south", code=4)
+    assert busy["code"] == "home-in-use"
     for site in ("north", "south", LATE):
         assert tour.stop(site) == 0
-
-
-def test_a_wrong_word_and_a_used_token_let_nobody_in(tour):
-    tour.found()
-    tour.publish()
-    tour.deliver(tour.gateway, tour.enclave)
-    tour.serve()
-    joined(tour, "north", 1)
-    other, token = tour.root / "thief", tour.root / "north.token"
-    refused = tour.crimson("node", "join", "--token-file", token, "--home", other, "--yes", code=5)
-    assert "invitation" in refused["code"]
-    assert not list(other.rglob("*.pem"))
+    tour.crimson("node", "leave", "--home", tour.south, "--yes", "south")
+    assert not (tour.south / "keys").exists()
+    assert (tour.south / "receipts" / f"survival-{number}.cbor").exists()
+    assert tour.crimson("node", "status", "--home", tour.south)["enrolment"]["standing"] == "left"
+    assert tour.crimson("node", "run", "--home", tour.south, code=4)["code"] == "home-left"
