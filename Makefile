@@ -39,9 +39,10 @@ $(VENV)/dev: $(VENV)/run requirements-dev.lock
 demo: sandbox $(VENV)/run ## a federation of six hospitals on real data, into build/demo
 	$(BIN)/crimson demo --out build/demo
 
-# Four workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
+# Three workers for two cores: many tests wait for processes. The order is that of tests/conftest.py.
+test: export OMP_NUM_THREADS = 1
 test: sandbox $(VENV)/dev ## every test but those that take minutes
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: $(VENV)/dev ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -67,7 +68,7 @@ oracles: $(VENV)/torch ## robust rules and clipped sums beside those of other li
 	.venv-oracles/bin/python -m benchmarks.oracles.opacus_sums
 
 chaos: sandbox $(VENV)/dev ## kill gateway, enclave and nodes at random moments, and the enclave at every single write
-	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s tests/end_to_end/test_chaos.py
+	CRIMSON_KILLS=10 $(BIN)/python -m pytest -s -m long tests/end_to_end
 	CRIMSON_KILLS=10 CRIMSON_STRIDE=1 $(BIN)/python -m pytest tests/enclave
 
 fuzz: sandbox $(VENV)/dev ## long random runs of parsers and rounds

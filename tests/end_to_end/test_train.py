@@ -131,7 +131,7 @@ def test_too_many_killed_sites_end_the_run_cleanly(hospitals, tmp_path):
     assert not (tmp_path / "summary.json").exists()
 
 
-@pytest.mark.parametrize("attack", ["sign-flip", "label-flip"])
+@pytest.mark.parametrize("attack", ["label-flip", pytest.param("sign-flip", marks=pytest.mark.long)])
 def test_attackers_of_their_own_processes_do_what_they_do_in_one(hospitals, tmp_path, attack):
     """Same patients, same attackers: nothing but the encoding's rounding, and training's, differs."""
     summaries = {}
