@@ -15,14 +15,16 @@ from tests.node.federation import write_rows
 def tour(tmp_path_factory):
     """Three organisations whose agents run, with the first model's moments released."""
     one = Tour(tmp_path_factory.mktemp("tour"))
-    took = founded(one)
-    for site in SITES:
-        one.start(site, "node", "run", "--home", getattr(one, site))
-    released(one, "survival.moments")
-    hands = ", ".join(f"{seconds:.1f}" for seconds in took)
-    print(f"\nhands-on time of `crimson node join` at three hospitals: {hands} s")
-    yield one
-    one.close()
+    try:
+        took = founded(one)
+        for site in SITES:
+            one.start(site, "node", "run", "--home", getattr(one, site))
+        released(one, "survival.moments")
+        hands = ", ".join(f"{seconds:.1f}" for seconds in took)
+        print(f"\nhands-on time of `crimson node join` at three hospitals: {hands} s")
+        yield one
+    finally:
+        one.close()
 
 
 def joined(tour: Tour, site: str, seed: int) -> float:

@@ -38,7 +38,7 @@ def aggregate(
         return Aggregated(Artifact.of(np.empty(0, np.float32), totals.counters()).to_bytes(), memory)
     if (rules.privacy is None or rules.privacy.at_nodes) is not (noise is None):
         raise CallerFault(Refusal.UNSUPPORTED, "noise and a privacy budget belong together")
-    model = Artifact.from_bytes(base, MAX_ARTIFACT).vector().astype(np.float64)
+    model = Artifact.from_bytes(base, MAX_ARTIFACT).vector()
     flagged: tuple[GroupTest, ...] = ()
     if noise is not None:
         change: Vector | None = _private(rules, totals, noise, memory)
@@ -48,11 +48,11 @@ def aggregate(
         change, flagged = _filtered(rules, totals, memory)
     if change is None:
         # No accepted node has weight: nothing was learnt, and the model stays.
-        return Aggregated(
-            Artifact.of(model.astype(np.float32), totals.counters()).to_bytes(), memory, flagged
-        )
-    after = step(strategy, rules, model, change, memory)
-    released = Artifact.of(after.model.astype(np.float32), totals.counters())
+        return Aggregated(Artifact.of(model, totals.counters()).to_bytes(), memory, flagged)
+    after = step(strategy, rules, model, change, memory, np.float32)
+    # A large model's change goes before its bytes are made.
+    del model, change
+    released = Artifact.of(after.model.astype(np.float32, copy=False), totals.counters())
     return Aggregated(released.to_bytes(), after.memory, flagged)
 
 

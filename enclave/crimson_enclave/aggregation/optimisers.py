@@ -9,16 +9,19 @@ FedProx and FedNova differ in what nodes compute, and end like FedAvg.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crimson_enclave.aggregation.memory import Memory, Vector
 from crimson_protocol.policy.document import MICRO, ModelRules
 
+BLOCK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Step:
-    """The model after a round, float64 (d,), and what the optimiser remembers."""
+    """The model after a round (d,), and what the optimiser remembers."""
 
-    model: Vector
+    model: NDArray[np.floating]
     memory: Memory
 
 
@@ -26,8 +29,18 @@ COMPARED = ("centered-clipping", "sketch-filter")
 """Robust rules that look at the last aggregated change."""
 
 
-def step(strategy: str, rules: ModelRules, model: Vector, change: Vector, memory: Memory) -> Step:
-    """The model moved by `change`, both float64 (d,), with weight decay where the rules have it."""
+def step(
+    strategy: str,
+    rules: ModelRules,
+    model: NDArray[np.floating],
+    change: Vector,
+    memory: Memory,
+    kind: type[np.floating] = np.float64,
+) -> Step:
+    """The model moved by `change`, both (d,), with weight decay where the rules have it.
+
+    Computed in float64 and kept as `kind`, block by block: a large model is never held twice over in float64.
+    """
     server = rules.server
     rate, decay = server.rate_micro / MICRO, server.decay_micro / MICRO
     first_decay, second_decay = server.momentum_micro / MICRO, server.second_micro / MICRO
@@ -42,7 +55,11 @@ def step(strategy: str, rules: ModelRules, model: Vector, change: Vector, memory
             moved = first / (np.sqrt(second) + server.adaptivity_micro / MICRO)
         case _:
             moved = change
-    after = model + rate * moved - (rate * decay * model if decay else 0.0)
+    after = np.empty(change.size, kind)
+    for start in range(0, change.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        own = model[block].astype(np.float64)
+        after[block] = own + rate * moved[block] - (rate * decay * own if decay else 0.0)
     return Step(after, Memory.of(first, second, change if rules.robust_rule in COMPARED else None))
 
 
