@@ -1,7 +1,7 @@
 """A new federation by commands alone: founded, signed, published, joined by token, approved, and a model released; then
 what befalls a federation that runs: a used token, new keys, a fourth member, a revocation, a farewell.
 
-One federation for all of it, since founding one takes a minute of commands. Every test leaves it able to train.
+One federation for all of it, since founding one takes half a minute of commands; the tests follow each other.
 """
 
 import time
@@ -132,7 +132,7 @@ def test_a_fourth_member_joins_one_is_revoked_and_one_leaves(tour):
     tour.start(LATE, "node", "run", "--home", tour.east)
     assert holds(tour, LATE, "survival", released(tour, "survival"))
 
-    # A revoked key is refused, its agent ends with code 5, and rounds go on without it.
+    # A revoked key is refused, its agent ends, and rounds go on without it.
     tour.crimson("policy", "status", tour.governors, "west", "revoked")
     tour.publish()
     tour.deliver(tour.gateway)
