@@ -138,7 +138,7 @@ def test_a_spoilt_bucket_among_noisy_ones_is_left_out_and_is_no_bare_zero(play, 
     federation = private_of(play, NODES, size=1, privacy=PER_BUCKET, robust_rule=rule, robust_tolerance=1)
     spoil(federation, lane, value)
     assert federation.round()
-    # The mean of the seven others has a deviation of 0.38 of one value's, a median more; drawn to a zero, each has less.
+    # The mean of the seven others has 0.38 of one value's deviation, a median more; drawn to a zero, each has less.
     assert change(federation).std() > 0.35 * sigma_of(federation)
     assert flags(federation) == []
 
